@@ -1,0 +1,1 @@
+"""Everything that knows Blender: properties, panels, operators, the background job, the scene."""

@@ -1,0 +1,1 @@
+"""Readers and writers, one file per format; each converts to our conventions on the way in."""

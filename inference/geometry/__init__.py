@@ -1,0 +1,1 @@
+"""Cameras, lenses, triangulation and association: what pixels say about space."""

@@ -1,0 +1,1 @@
+"""From joints frame by frame to one skeleton motion over the whole take."""

@@ -1,0 +1,1 @@
+"""What a solve tells people: report.json, report.html, overlays."""
