@@ -101,8 +101,7 @@ def test_paths_do_not_depend_on_the_working_folder(folder: Path, monkeypatch: py
 
 def test_defaults(folder: Path) -> None:
     text = (
-        '[calibration]\nsource = "self"\n[[view]]\nname="a"\nvideo="cam01.mp4"\n'
-    text += '[[view]]\nname="b"\nvideo="cam01.mp4"'
+        '[calibration]\nsource = "self"\n[[view]]\nname="a"\nvideo="cam01.mp4"\n[[view]]\nname="b"\nvideo="cam01.mp4"'
     )
     take = read_take(write(folder, text))
     assert take.name == folder.name and take.persons == 1 and take.calibration.path is None
