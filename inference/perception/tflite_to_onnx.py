@@ -116,7 +116,7 @@ class _Writer:
 
     def constant(self, name: str, values: NDArray[Any]) -> str:
         if name not in self.initializers:
-            tensor = self.onnx.numpy_helper.from_array(np.ascontiguousarray(values), name)
+            tensor = self.onnx.numpy_helper.from_array(np.asarray(values, order="C"), name)
             self.initializers[name] = tensor
         return name
 
@@ -149,7 +149,7 @@ class _Writer:
         if high is None:
             self.node("Relu", [f"{output}_linear"], output)
         else:
-            bounds = [self.constant(f"bound_{bound:g}", np.float32(bound)) for bound in (low, high)]
+            bounds = [self.constant(f"bound_{bound:g}", np.array(bound, dtype=np.float32)) for bound in (low, high)]
             self.node("Clip", [f"{output}_linear", *bounds], output)
 
     def rank(self, tensor: int) -> int:

@@ -1,0 +1,106 @@
+"""The models on this machine: list them, and add a card of one's own."""
+
+from __future__ import annotations
+
+import json
+import re
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..errors import ModelError
+from .card import _DECODER_SETTINGS as DECODER_SETTINGS
+from .card import ModelCard, model_folders, read_card, user_model_folder
+from .packs import CARDS, PACKS, write_atomically
+from .session import Session
+
+_FILE_LINE = re.compile(r"^file\s*=.*$", re.MULTILINE)
+_SAFE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
+
+
+@dataclass(frozen=True)
+class ModelEntry:
+    """One known model: its card's name, what it is, and whether it can be used."""
+
+    name: str
+    card: Path
+    state: str  # "ready", or one line that says what is wrong or missing
+    kind: str = ""
+    layout: str = ""
+    licence: str = ""
+
+    @property
+    def ready(self) -> bool:
+        """Whether the card is sound and its network is there."""
+        return self.state == "ready"
+
+
+def list_models() -> list[ModelEntry]:
+    """List every model card that can be found, sorted by name.
+
+    Convention:
+        of cards with the same name the one that a solve would use; a card that cannot be used is listed
+        with the reason, never left out.
+    """
+    cards: dict[str, Path] = {}
+    for folder in model_folders():
+        for path in sorted(folder.glob("*.toml")):
+            cards.setdefault(path.stem, path)
+    return [_entry(name, path) for name, path in sorted(cards.items())]
+
+
+def _entry(name: str, path: Path) -> ModelEntry:
+    try:
+        card = read_card(path)
+    except ModelError as error:
+        return ModelEntry(name, path, state=str(error))
+    return ModelEntry(name, path, "ready", card.kind, card.layout, card.licence)
+
+
+def add_model(card_path: Path) -> ModelCard:
+    """Copy a card and its network into the user's models folder, after trying them.
+
+    Convention:
+        the network stands beside the card; it is stored under the card's name, because many networks
+        are published under the same file name. An older model of the same name is replaced.
+
+    Args:
+        card_path: the card, a TOML file.
+
+    Returns:
+        The card as installed.
+
+    Raises:
+        ModelError: the card or its network is wrong, its name belongs to a pack, or the folder cannot be written.
+    """
+    card = read_card(card_path, folders=())
+    _check_name(card_path, card.name)
+    _check_tensors(card_path, card)
+    folder = user_model_folder()
+    network = f"{card.name}.onnx"
+    text = _FILE_LINE.sub(lambda _: f"file = {json.dumps(network)}", card_path.read_text(encoding="utf-8"), count=1)
+    if tomllib.loads(text).get("file") != network:
+        raise ModelError(f"{card_path}: write the key 'file' as a line of its own at the top of the card")
+    write_atomically(folder / network, card.path.read_bytes())
+    write_atomically(folder / f"{card.name}.toml", text.encode())
+    return read_card(folder / f"{card.name}.toml", folders=())
+
+
+def _check_name(card_path: Path, name: str) -> None:
+    if not _SAFE_NAME.fullmatch(name):
+        raise ModelError(f"{card_path}: name {name!r} becomes a file name; use letters, digits, '_', '-' and '.'")
+    if (CARDS / f"{name}.toml").exists():
+        packs = ", ".join(PACKS)
+        raise ModelError(f"{card_path}: the name {name!r} belongs to a pack that is fetched ({packs}); choose another")
+
+
+def _check_tensors(card_path: Path, card: ModelCard) -> None:
+    """Raise unless the network can be loaded and has the tensors that the card names."""
+    session = Session(card.path, provider="cpu")
+    if card.input.name not in session.input_names:
+        found = ", ".join(session.input_names)
+        raise ModelError(f"{card_path}: the network has no input {card.input.name!r}; it has: {found}")
+    for meaning, name in card.outputs.items():
+        if meaning not in DECODER_SETTINGS and name not in session.output_names:
+            found = ", ".join(session.output_names)
+            raise ModelError(f"{card_path}: the network has no output {name!r} ({meaning}); it has: {found}")
