@@ -1,6 +1,7 @@
 """Tell the user how far the work is, and let the user stop it.
 
-A stage takes a `Progress` and wraps its loop: ``for frame in progress.track("detect", frames, total)``.
+A stage takes a `Progress` and wraps its loop: ``for frame in progress.track("detect", frames, total)``;
+work in several threads opens ``with progress.stage("detect", total) as advance``.
 """
 
 from __future__ import annotations
@@ -9,7 +10,8 @@ import json
 import sys
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import IO, TypeVar
 
 from tqdm import tqdm
@@ -34,18 +36,31 @@ class Progress:
         if self._cancelled.is_set():
             raise Cancelled("cancelled by the user")
 
-    def track(self, stage: str, items: Iterable[Item], total: int) -> Iterator[Item]:
-        """Pass the items on, reporting each; ``stage`` is a word or two for the user."""
-        self._begin(stage, total)
-        done = 0
+    @contextmanager
+    def stage(self, name: str, total: int) -> Iterator[Callable[[], None]]:
+        """Open a stage of ``total`` steps; call the result after each step, from any thread."""
+        lock, done = threading.Lock(), 0
+
+        def advance() -> None:
+            nonlocal done
+            self.check()
+            with lock:
+                done += 1
+                self._advance(name, done, total)
+
+        self._begin(name, total)
         try:
+            yield advance
+        finally:
+            self._end()
+
+    def track(self, name: str, items: Iterable[Item], total: int) -> Iterator[Item]:
+        """Pass the items on, reporting each; ``name`` is a word or two for the user."""
+        with self.stage(name, total) as advance:
             for item in items:
                 self.check()
                 yield item
-                done += 1
-                self._advance(stage, done, total)
-        finally:
-            self._end()
+                advance()
 
     def _begin(self, stage: str, total: int) -> None: ...
 

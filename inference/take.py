@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -119,7 +119,7 @@ def read_take(path: Path, overrides: Mapping[str, str] = {}) -> Take:
         fps=_rate(values, "[take]"),
         calibration=_calibration(raw.get("calibration"), folder),
         views=_views(raw.get("view"), folder, path),
-        settings=settings_from(_parsed(overrides), settings, "--set"),
+        settings=settings_from(parse_overrides(overrides), settings, "--set"),
     )
 
 
@@ -129,7 +129,25 @@ def _table(raw: Any, where: str) -> Mapping[str, Any]:
     return raw
 
 
-def _parsed(overrides: Mapping[str, str]) -> dict[str, Any]:
+def split_overrides(pairs: Iterable[str]) -> dict[str, str]:
+    """Split the ``KEY=VALUE`` texts of ``--set``.
+
+    Raises:
+        InputError: a text has no ``=``.
+    """
+    split = [pair.partition("=") for pair in pairs]
+    for key, equals, _ in split:
+        if not equals or not key.strip():
+            raise InputError(f"--set {key!r}: write KEY=VALUE")
+    return {key.strip(): value.strip() for key, _, value in split}
+
+
+def parse_overrides(overrides: Mapping[str, str]) -> dict[str, Any]:
+    """Read each value as TOML; a single word may stand without quotes.
+
+    Raises:
+        InputError: a value is not TOML.
+    """
     parsed = {}
     for key, text in overrides.items():
         if re.fullmatch(r"[A-Za-z_][\w.\-/]*", text) and text not in ("true", "false", "inf", "nan"):

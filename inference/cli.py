@@ -1,0 +1,138 @@
+"""The command line ``python -m inference``: solve, calibrate, detect, models.
+
+Exit codes: 0 done; 2 the input is wrong (one line on stderr); 3 the solve failed; 130 cancelled.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import sys
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NoReturn
+
+from . import __version__
+from .calibrate import calibrate
+from .config import settings_from
+from .errors import Cancelled, InputError, SolveError
+from .perception.detector import load_detector
+from .perception.manage import add_model, list_models
+from .perception.packs import fetch_pack
+from .perception.pictures import detect_images
+from .pipeline import solve
+from .progress import BarProgress, JsonProgress, Progress
+from .take import parse_overrides, read_take, split_overrides
+
+
+class _Parser(argparse.ArgumentParser):
+    """Says what is wrong with the command in one line."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(InputError.exit_code, f"{self.prog}: {message}; see {self.prog} --help\n")
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of the whole command line."""
+    parser = _Parser(prog="python -m inference", description="Sightline without Blender.")
+    parser.add_argument("--version", action="version", version=__version__)
+    parser.add_argument("--debug", action="store_true", help="show the trace of an error, and the log")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for name, text in (
+        ("solve", "from a take to skeleton motion with covariance"),
+        ("calibrate", "the cameras of a take alone, as files of our own"),
+    ):
+        command = commands.add_parser(name, help=text, description=text)
+        command.add_argument("take", type=Path, metavar="TAKE.toml")
+        command.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder of the results")
+        _add_common(command)
+    detect = commands.add_parser("detect", help="2D keypoints of pictures")
+    detect.add_argument("images", type=Path, nargs="+", metavar="IMAGE")
+    detect.add_argument("--json", action="store_true", help="every keypoint as JSON on stdout")
+    _add_common(detect)
+    models = commands.add_parser("models", help="list, add or fetch detectors")
+    actions = models.add_subparsers(dest="action", required=True, metavar="ACTION")
+    actions.add_parser("list", help="the models that can be used, with licence and hash")
+    add = actions.add_parser("add", help="add a model of your own by its card")
+    add.add_argument("card", type=Path, metavar="CARD.toml")
+    fetch = actions.add_parser("fetch", help="download a pack (the only command that goes online)")
+    fetch.add_argument("pack", nargs="?", default="blazepose", metavar="PACK")
+    return parser
+
+
+def _add_common(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--set", dest="settings", action="append", default=[], metavar="KEY=VALUE", help="a setting of [solve]"
+    )
+    command.add_argument("--progress", choices=("bar", "json", "none"), default="bar", help="how progress is shown")
+    command.add_argument("--debug", action="store_true", default=argparse.SUPPRESS, help=argparse.SUPPRESS)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; return its exit code."""
+    options = build_parser().parse_args(arguments)
+    logging.basicConfig(level=logging.INFO if options.debug else logging.ERROR, format="%(message)s")
+    try:
+        _COMMANDS[options.command](options)
+    except KeyboardInterrupt:
+        return _failed("cancelled", Cancelled.exit_code, options.debug)
+    except SolveError as problem:
+        return _failed(str(problem), problem.exit_code, options.debug)
+    except Exception as problem:  # noqa: BLE001 - the outermost frame of the command
+        text = f"unexpected {type(problem).__name__}: {problem}; run again with --debug and report what it shows"
+        return _failed(text, SolveError.exit_code, options.debug)
+    return 0
+
+
+def _failed(message: str, code: int, debug: bool) -> int:
+    if debug:
+        traceback.print_exc()
+    sys.stderr.write(" ".join(message.split()) + "\n")
+    return code
+
+
+def _progress(kind: str) -> Progress:
+    return {"bar": BarProgress, "json": JsonProgress, "none": Progress}[kind]()
+
+
+def _solve(options: argparse.Namespace) -> None:
+    take = read_take(options.take, split_overrides(options.settings))
+    solution = solve(take, options.out, _progress(options.progress))
+    frames, persons = solution.solved.xyz.shape[:2]
+    share = solution.solved.observed.mean()
+    sys.stderr.write(
+        f"{take.name}: {frames} frames, {persons} person(s), {share:.1%} of joints observed; "
+        f"see {options.out / 'report.html'}\n"
+    )
+
+
+def _calibrate(options: argparse.Namespace) -> None:
+    calibrate(read_take(options.take, split_overrides(options.settings)), options.out)
+    sys.stderr.write(f"cameras written to {options.out / 'cameras.toml'}\n")
+
+
+def _detect(options: argparse.Namespace) -> None:
+    detector = load_detector(settings_from(parse_overrides(split_overrides(options.settings)), where="--set").detection)
+    pictures = _progress(options.progress).track("detect", options.images, len(options.images))
+    found = [picture for path in pictures for picture in detect_images([path], detector)]
+    if options.json:
+        sys.stdout.write(json.dumps(found, indent=1, allow_nan=False) + "\n")
+        return
+    for picture in found:
+        sys.stdout.write(f"{picture['image']}: {len(picture['people'])} people\n")
+
+
+def _models(options: argparse.Namespace) -> None:
+    if options.action == "fetch":
+        for path in fetch_pack(options.pack, BarProgress()):
+            sys.stdout.write(f"{path}\n")
+    elif options.action == "add":
+        sys.stdout.write(f"added {add_model(options.card).name}\n")
+    else:
+        for model in list_models():
+            sys.stdout.write(f"{model}\n")
+
+
+_COMMANDS = {"solve": _solve, "calibrate": _calibrate, "detect": _detect, "models": _models}

@@ -1,0 +1,123 @@
+"""The keypoints stage: people and their 2D keypoints in every view, detected or imported."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
+
+from numpy.typing import NDArray
+
+from .errors import Cancelled, InputError
+from .files.openpose import read_openpose
+from .footage import read_frames
+from .keypoints import link_detections
+from .perception.detector import Detector, load_detector
+from .perception.tracking import follow_people
+from .progress import Progress
+from .take import Take
+from .types import CameraRig, Keypoints2D, SolveReport
+from .views import OpenedView, frame_range
+
+
+def find_keypoints(
+    take: Take, opened: list[OpenedView], rig: CameraRig, report: SolveReport, progress: Progress
+) -> list[Keypoints2D]:
+    """Detect people in the footage, or read the keypoints that the take imports.
+
+    Convention:
+        one `Keypoints2D` per view in view order, on the view's own clock (its first frame is 0); each
+        slot is one track. As many views as there are processors are worked on at once, each holding
+        one decoded frame, so memory does not grow with the clip.
+
+    Raises:
+        InputError: fewer than two views show anybody; the message names the empty views and frames.
+        Cancelled: the user stopped the work.
+    """
+    detector = None
+    if any(item.view.keypoints is None for item in opened):
+        detector = load_detector(take.settings.detection)
+        report.models.extend(
+            {"name": card.name, "licence": card.licence, "sha256": card.sha256, "provider": detector.provider}
+            for card in detector.cards
+        )
+    ranges = [(0, 0) if item.view.keypoints else frame_range(take, item) for item in opened]
+    total = sum(stop - start for start, stop in ranges)
+    with progress.stage("detect", total) as advance:
+
+        def of_view(index: int, stop: Callable[[], bool]) -> Keypoints2D:
+            if opened[index].view.keypoints is not None:
+                return _imported(opened[index], rig.cameras[index].intrinsics.image_size)
+            assert detector is not None  # loaded above, since this view has footage alone
+            return _detected(take, opened[index], ranges[index], detector, _ticked(advance, stop))
+
+        tracks = _side_by_side(of_view, len(opened))
+    _check_somebody(opened, tracks, report)
+    return tracks
+
+
+Ticker = Callable[[Iterator[tuple[int, NDArray]]], Iterator[tuple[int, NDArray]]]
+
+
+def _ticked(advance: Callable[[], None], stop: Callable[[], bool]) -> Ticker:
+    """Make a wrapper of frame iterators that reports each frame and ends when another view failed."""
+
+    def watch(frames: Iterator[tuple[int, NDArray]]) -> Iterator[tuple[int, NDArray]]:
+        for frame in frames:
+            if stop():
+                raise Cancelled("another view failed")
+            yield frame
+            advance()
+
+    return watch
+
+
+def _side_by_side(of_view: Callable[[int, Callable[[], bool]], Keypoints2D], count: int) -> list[Keypoints2D]:
+    """Run one job per view on a few threads; the first failure stops the others and is raised."""
+    jobs: list[Future[Keypoints2D]] = []
+
+    def failed() -> bool:
+        return any(job.done() and not job.cancelled() and job.exception() is not None for job in jobs)
+
+    with ThreadPoolExecutor(max_workers=min(os.cpu_count() or 1, count)) as pool:
+        jobs.extend(pool.submit(of_view, index, failed) for index in range(count))
+        _, pending = wait(jobs, return_when=FIRST_EXCEPTION)
+        for job in pending:
+            job.cancel()
+    problems = [job.exception() for job in jobs if not job.cancelled()]
+    for problem in sorted((p for p in problems if p is not None), key=lambda p: isinstance(p, Cancelled)):
+        raise problem
+    return [job.result() for job in jobs]
+
+
+def _imported(item: OpenedView, calibrated_size: tuple[int, int]) -> Keypoints2D:
+    view = item.view
+    assert view.keypoints is not None and view.keypoint_layout is not None  # checked when the take was read
+    size = item.size or calibrated_size
+    return link_detections(
+        read_openpose(view.keypoints, view.keypoint_layout, view.name, item.fps, size, view.keypoint_size)
+    )
+
+
+def _detected(take: Take, item: OpenedView, frames: tuple[int, int], detector: Detector, watch: Ticker) -> Keypoints2D:
+    assert item.footage is not None  # a view without keypoints has footage
+    start, stop = frames
+    pictures = watch(read_frames(item.footage, start, stop))
+    times = item.footage.timestamps_s[start:stop]
+    return follow_people(item.name, pictures, times, detector, take.settings.detection)
+
+
+def _check_somebody(opened: list[OpenedView], tracks: list[Keypoints2D], report: SolveReport) -> None:
+    """Raise unless two views show somebody; warn of each view that shows nobody."""
+    empty = [
+        f"{item.name} (frames 0-{len(k.timestamps_s) - 1})"
+        for item, k in zip(opened, tracks, strict=True)
+        if not k.observed.any()
+    ]
+    if len(tracks) - len(empty) < 2:
+        raise InputError(
+            f"no person found in view {', '.join(empty)}; a solve needs people in at least two views: "
+            "check the videos, or lower min_person_score"
+        )
+    for view in empty:
+        report.warn(f"no person found in view {view}: the view is not used")

@@ -1,0 +1,137 @@
+"""A solve from a take to skeleton motion: read this file first.
+
+`solve` reads like a description of the work; the stages that it calls hold the mathematics:
+
+    views      open the footage, bring the calibrated cameras into its pixels   views, cameras
+    keypoints  find people and their 2D keypoints in every view                 detection, perception/
+    people     put the views on one clock, find who is who across them          keypoints, geometry/association
+    joints     triangulate every frame with covariance (the raw layer)          geometry/triangulation
+    motion     one estimate over the whole sequence, one rigid skeleton         motion/estimate
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+
+from .cameras import rig_for_take
+from .detection import find_keypoints
+from .errors import InputError
+from .files.solution import write_solution
+from .geometry.association import choose_people
+from .geometry.triangulation import triangulate
+from .keypoints import on_one_layout, resample
+from .motion.estimate import estimate_motion
+from .progress import Progress
+from .report.page import write_report
+from .take import Take
+from .types import CameraRig, Keypoints2D, Solution, SolveReport
+from .views import OpenedView, open_views, take_clock
+
+log = logging.getLogger(__name__)
+
+
+def solve(take: Take, out: Path, progress: Progress | None = None) -> Solution:
+    """Solve a take and write ``solution.npz``, the reports and the preview into ``out``.
+
+    Convention:
+        nothing appears in ``out`` unless the solve succeeds; files of an earlier solve are replaced.
+
+    Args:
+        take: what to solve.
+        out: folder of the results; made if needed.
+        progress: told how far the work is; silent if None.
+
+    Returns:
+        The solution, as written.
+
+    Raises:
+        InputError: the input cannot be used; the message says what, where, and what to do.
+        DegenerateError: the input is valid but does not determine a motion.
+        Cancelled: the user stopped the work.
+    """
+    progress = progress or Progress()
+    report = SolveReport(take=take.name)
+    with _timed(report, "views"):
+        opened = open_views(take)
+        rig = rig_of_views(take, opened, report)
+    with _timed(report, "keypoints"):
+        tracks = find_keypoints(take, opened, rig, report, progress)
+    with _timed(report, "people"):
+        views = people_on_one_clock(take, opened, rig, tracks)
+    with _timed(report, "joints"):
+        raw = triangulate(rig, views, take.settings.triangulation)
+    with _timed(report, "motion"):
+        solved, motion = estimate_motion(raw, rig, views, take.settings.motion)
+    solution = Solution(
+        rig=rig,
+        raw=raw,
+        solved=solved,
+        motion=motion,
+        contact=np.zeros((*solved.xyz.shape[:2], 0)),
+        contact_names=(),
+        offset_s=np.array([item.offset_s for item in opened]),
+        drift_ppm=np.zeros(len(opened)),
+        floor=np.full(4, np.nan),
+    )
+    with whole_folder(out) as folder:
+        write_solution(folder / "solution.npz", solution)
+        footages = {item.name: item.footage for item in opened if item.footage}
+        write_report(folder, solution, views, footages, report)
+    return solution
+
+
+def rig_of_views(take: Take, opened: list[OpenedView], report: SolveReport) -> CameraRig:
+    """Read the calibration and bring its cameras into the pixels of the views.
+
+    Raises:
+        InputError: cameras are to be solved from the person, which this version cannot do.
+    """
+    if take.calibration.path is None:
+        raise InputError(
+            'calibration source = "self": solving cameras from the person is not available in this version; '
+            "name a calibration file"
+        )
+    rig, warnings = rig_for_take(take, {item.name: item.size for item in opened if item.size})
+    for warning in warnings:
+        report.warn(warning)
+    return rig
+
+
+def people_on_one_clock(
+    take: Take, opened: list[OpenedView], rig: CameraRig, tracks: list[Keypoints2D]
+) -> tuple[Keypoints2D, ...]:
+    """Interpolate the tracks to the take's times and choose who is solved, the same slot in every view."""
+    times = take_clock(take, opened, tracks)
+    on_clock = [resample(k, times, item.offset_s) for item, k in zip(opened, tracks, strict=True)]
+    return choose_people(rig, on_one_layout(on_clock), take.persons, take.settings.association)
+
+
+@contextmanager
+def whole_folder(out: Path) -> Iterator[Path]:
+    """Give a temporary folder whose files move into ``out`` together once the block succeeds."""
+    out.parent.mkdir(parents=True, exist_ok=True)
+    folder = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
+    try:
+        yield folder
+        out.mkdir(exist_ok=True)
+        for path in sorted(folder.iterdir()):
+            os.replace(path, out / path.name)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def _timed(report: SolveReport, stage: str) -> Iterator[None]:
+    started = time.perf_counter()
+    yield
+    report.seconds[stage] = time.perf_counter() - started
+    log.info("%s: %.1f s", stage, report.seconds[stage])

@@ -1,0 +1,113 @@
+"""The opened views of a take: footage, frame ranges, and the clock that they share."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from .errors import InputError
+from .footage import open_footage
+from .shapes import FloatArray
+from .take import Take, View
+from .types import Footage, Keypoints2D
+
+# Two clocks agree if they differ by less than this share of a frame: containers round their time stamps.
+_CLOCK_TOLERANCE = 0.25
+
+
+@dataclass(frozen=True)
+class OpenedView:
+    """A view of the take with its footage, where it has any."""
+
+    view: View
+    footage: Footage | None
+
+    @property
+    def name(self) -> str:
+        """The view's name."""
+        return self.view.name
+
+    @property
+    def size(self) -> tuple[int, int] | None:
+        """(width, height) px of the view's pictures; None means the calibration's."""
+        return self.footage.image_size if self.footage else self.view.size
+
+    @property
+    def fps(self) -> float:
+        """Frames per second of the view."""
+        return self.footage.fps if self.footage else float(self.view.fps or 0.0)
+
+    @property
+    def offset_s(self) -> float:
+        """When the view's first frame happens on the take's clock, s."""
+        return self.view.offset_s or 0.0
+
+
+def open_views(take: Take) -> list[OpenedView]:
+    """Open the footage of every view, in the order of the take.
+
+    Raises:
+        InputError: a video cannot be read, or an offset is to be found from the motion (not available yet).
+    """
+    for view in take.views:
+        if view.offset_s is None:
+            raise InputError(
+                f'view {view.name!r}: offset_s = "auto" is not available in this version; give the seconds, or 0'
+            )
+    return [OpenedView(v, open_footage(v.name, v.video, v.fps) if v.video else None) for v in take.views]
+
+
+def frame_range(take: Take, item: OpenedView) -> tuple[int, int]:
+    """Return the first frame and the one after the last that the take's ``start`` and ``end`` leave of a view.
+
+    Convention:
+        a frame more on either side, so that the ends of the take can be interpolated; the order of
+        frames is that of the file.
+
+    Raises:
+        InputError: nothing of the view is left.
+    """
+    if item.footage is None:
+        raise InputError(f"view {item.name!r} has no footage")
+    times = item.footage.timestamps_s + item.offset_s
+    first = max(int(np.searchsorted(times, take.start_s - 1e-9)) - 1, 0)
+    last = len(times) if take.end_s is None else int(np.searchsorted(times, take.end_s, side="right")) + 1
+    if times[-1] < take.start_s - 1.0 / item.fps or min(last, len(times)) <= first:
+        raise InputError(
+            f"view {item.name!r}: no frame lies between start = {take.start_s:g} s and end; "
+            f"the view runs from {times[0]:.2f} s to {times[-1]:.2f} s"
+        )
+    return first, min(last, len(times))
+
+
+def take_clock(take: Take, opened: list[OpenedView], tracks: list[Keypoints2D]) -> FloatArray:
+    """Choose the times of the solution.
+
+    Convention:
+        uniform steps of 1 / fps counted from 0 (the first frame of a view with offset 0), while at
+        least two views run, within ``start`` and ``end`` of the take.
+
+    Returns:
+        (T,) s.
+
+    Raises:
+        InputError: no two views run at the same time.
+    """
+    fps = take.fps or max(item.fps for item in opened)
+    spans = [
+        (keypoints.timestamps_s[0] + item.offset_s, keypoints.timestamps_s[-1] + item.offset_s)
+        for item, keypoints in zip(opened, tracks, strict=True)
+        if len(keypoints.timestamps_s)
+    ]
+    starts, ends = sorted(s for s, _ in spans), sorted((e for _, e in spans), reverse=True)
+    if len(spans) < 2 or starts[1] > ends[1] + 1.0 / fps:
+        runs = ", ".join(f"{item.name} {s:.2f}-{e:.2f} s" for item, (s, e) in zip(opened, spans, strict=False))
+        raise InputError(f"no two views run at the same time ({runs}); check offset_s, start and end")
+    first = max(starts[1], take.start_s) * fps
+    last = min(ends[1], math.inf if take.end_s is None else take.end_s) * fps
+    steps = np.arange(math.ceil(first - _CLOCK_TOLERANCE), math.floor(last + _CLOCK_TOLERANCE) + 1)
+    if not len(steps):
+        raise InputError(f"the take has no frame between {first / fps:.2f} s and {last / fps:.2f} s at {fps:g} fps")
+    return steps / fps

@@ -1,0 +1,67 @@
+"""The child process of the add-on: ``python -m inference.worker TAKE.toml --out DIR``.
+
+Progress goes to stdout as JSON lines, the last of which is ``{"done_file": …}`` or
+``{"error": …, "exit_code": …}``. The process ends by itself when its standard input closes, so that it
+never outlives the Blender that started it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import threading
+import time
+from pathlib import Path
+
+from .errors import Cancelled, SolveError
+from .pipeline import solve
+from .progress import JsonProgress
+from .take import read_take, split_overrides
+
+_SECONDS_TO_END = 5.0  # for a clean end once the parent has gone
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Solve one take for the add-on; return the exit code."""
+    parser = argparse.ArgumentParser(prog="inference.worker")
+    parser.add_argument("take", type=Path)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--set", dest="settings", action="append", default=[], metavar="KEY=VALUE")
+    options = parser.parse_args(arguments)
+    progress = JsonProgress(sys.stdout)
+    _cancel_when_parent_ends(progress)
+    try:
+        solve(read_take(options.take, split_overrides(options.settings)), options.out, progress)
+    except SolveError as problem:
+        _say({"error": str(problem), "exit_code": problem.exit_code})
+        return problem.exit_code
+    except Exception as problem:
+        _say({"error": f"{type(problem).__name__}: {problem}", "exit_code": 3})
+        raise
+    _say({"done_file": str(options.out / "solution.npz")})
+    return 0
+
+
+def _say(line: dict[str, object]) -> None:
+    sys.stdout.write(json.dumps(line) + "\n")
+    sys.stdout.flush()
+
+
+def _cancel_when_parent_ends(progress: JsonProgress) -> None:
+    """Cancel on the line ``cancel``; end at once when standard input closes."""
+
+    def listen() -> None:
+        for line in sys.stdin:
+            if line.strip() == "cancel":
+                progress.cancel()
+        progress.cancel()
+        time.sleep(_SECONDS_TO_END)
+        os._exit(Cancelled.exit_code)
+
+    threading.Thread(target=listen, daemon=True).start()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
