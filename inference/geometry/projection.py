@@ -6,6 +6,8 @@ and ``fisheye`` (Kannala-Brandt as in ``cv2.fisheye``).
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from numpy.polynomial import polynomial
 
@@ -128,7 +130,7 @@ def _normalised(camera: Camera, points: FloatArray) -> tuple[FloatArray, FloatAr
     return in_camera[..., :2] / depth[..., None], depth
 
 
-def _in_blocks(function, xy: FloatArray, width: int) -> FloatArray:
+def _in_blocks(function: Callable[[FloatArray], FloatArray], xy: FloatArray, width: int) -> FloatArray:
     """Apply a function of (n, 2) rows block by block; returns (..., width)."""
     rows = xy.reshape(-1, 2)
     result = np.empty((len(rows), width))
