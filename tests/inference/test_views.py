@@ -1,0 +1,103 @@
+"""The clock that the views of a take share."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from inference.config import SolveSettings
+from inference.errors import InputError
+from inference.take import CalibrationSource, Take, View
+from inference.types import Footage, Keypoints2D
+from inference.views import OpenedView, frame_range, open_views, take_clock
+
+
+def opened(name: str, frames: int, fps: float = 60.0, offset_s: float | None = 0.0) -> OpenedView:
+    view = View(name, f"{name}.mp4", None, None, None, offset_s=offset_s)
+    return OpenedView(view, Footage(name, (Path(f"{name}.mp4"),), (640, 480), fps, np.arange(frames) / fps))
+
+
+def take_of(views: list[OpenedView], **changes: object) -> Take:
+    values: dict = {"start_s": 0.0, "end_s": None, "fps": None} | changes
+    return Take(
+        path=Path("take.toml"),
+        name="t",
+        persons=1,
+        height_m=None,
+        calibration=CalibrationSource(Path("cameras.toml")),
+        views=tuple(item.view for item in views),
+        settings=SolveSettings(),
+        **values,
+    )
+
+
+def tracks(item: OpenedView) -> Keypoints2D:
+    assert item.footage is not None
+    times = item.footage.timestamps_s
+    shape = (len(times), 1, 1)
+    return Keypoints2D(item.name, ("nose",), times, np.zeros((*shape, 2)), np.zeros((*shape, 2, 2)), np.ones(shape))
+
+
+def clock(views: list[OpenedView], **changes: object) -> np.ndarray:
+    return take_clock(take_of(views, **changes), views, [tracks(item) for item in views])
+
+
+def test_equal_views_give_one_time_per_frame() -> None:
+    times = clock([opened("a", 100), opened("b", 100)])
+    np.testing.assert_allclose(times, np.arange(100) / 60, atol=1e-12)
+
+
+def test_container_rounding_loses_no_frame() -> None:
+    views = [opened("a", 100), opened("b", 100)]
+    rounded = [
+        OpenedView(v.view, replace(v.footage, timestamps_s=np.round(v.footage.timestamps_s, 3)))  # ms time base
+        for v in views
+        if v.footage
+    ]
+    assert len(clock(rounded)) == 100
+
+
+def test_the_solution_runs_while_two_views_run() -> None:
+    times = clock([opened("a", 60), opened("b", 120), opened("c", 300)])
+    assert times[-1] == pytest.approx(119 / 60)
+
+
+def test_a_late_view_counts_from_its_offset() -> None:
+    times = clock([opened("a", 120), opened("b", 120, offset_s=0.5)])
+    assert times[0] == pytest.approx(0.5)
+    assert times[-1] == pytest.approx(119 / 60)
+
+
+def test_rate_is_the_highest_of_the_views_unless_given() -> None:
+    views = [opened("a", 61, fps=30), opened("b", 121, fps=60)]
+    assert np.diff(clock(views)) == pytest.approx(1 / 60)
+    assert np.diff(clock(views, fps=24.0)) == pytest.approx(1 / 24)
+
+
+def test_start_and_end_limit_the_take() -> None:
+    times = clock([opened("a", 100), opened("b", 100)], start_s=0.5, end_s=1.0)
+    assert (times[0], times[-1]) == (pytest.approx(0.5), pytest.approx(1.0))
+
+
+def test_views_that_never_overlap_are_refused_with_their_spans() -> None:
+    with pytest.raises(InputError, match=r"a 0\.00-0\.98 s, b 9\.00-9\.98 s"):
+        clock([opened("a", 60), opened("b", 60, offset_s=9.0)])
+
+
+def test_frame_range_keeps_a_frame_on_either_side() -> None:
+    item = opened("a", 100)
+    assert frame_range(take_of([item]), item) == (0, 100)
+    assert frame_range(take_of([item], start_s=0.5, end_s=1.0), item) == (29, 62)
+
+
+def test_a_view_outside_the_take_is_named() -> None:
+    item = opened("a", 60)
+    with pytest.raises(InputError, match=r"view 'a': no frame lies between start = 5 s"):
+        frame_range(take_of([item], start_s=5.0), item)
+
+
+def test_an_offset_to_be_found_is_refused_clearly() -> None:
+    views = [opened("a", 60), opened("b", 60, offset_s=None)]
+    with pytest.raises(InputError, match="view 'b': offset_s"):
+        open_views(take_of(views))
