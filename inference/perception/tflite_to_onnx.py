@@ -9,7 +9,7 @@ The same file always gives the same bytes, so the result can be pinned by its ha
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,7 @@ _SAME = 0
 _ACTIVATIONS = {0: (), 1: (0.0, None), 2: (-1.0, 1.0), 3: (0.0, 6.0)}  # none, relu, relu_n1_to_1, relu6
 
 
-def convert_tflite(path: Path, names: Mapping[str, str]) -> bytes:
+def convert_tflite(path: Path, names: Mapping[str, str], leave_out: Collection[str] = ()) -> bytes:
     """Convert a ``.tflite`` network to a serialized ONNX model.
 
     Convention:
@@ -38,6 +38,7 @@ def convert_tflite(path: Path, names: Mapping[str, str]) -> bytes:
     Args:
         path: the network.
         names: new names of inputs and outputs; those not named keep theirs.
+        leave_out: outputs (by their new names) that go, together with all that only they need.
 
     Returns:
         The bytes of the ``.onnx`` file.
@@ -46,7 +47,7 @@ def convert_tflite(path: Path, names: Mapping[str, str]) -> bytes:
         ModelError: a package is missing, the file is damaged, or it holds something that we do not convert.
     """
     onnx = _onnx()
-    model = _Writer(onnx, read_tflite(path), names).model()
+    model = _Writer(onnx, read_tflite(path), names).model(leave_out)
     onnx.checker.check_model(model, full_check=True)
     return model.SerializeToString(deterministic=True)
 
@@ -71,15 +72,18 @@ class _Writer:
         self.nodes: list[Any] = []
         self.initializers: dict[str, Any] = {}
 
-    def model(self) -> Any:
+    def model(self, leave_out: Collection[str]) -> Any:
         graph, helper = self.graph, self.onnx.helper
+        kept = [i for i in graph.outputs if self.public_name(i) not in leave_out]
+        if len(kept) != len(graph.outputs) - len(leave_out):
+            raise ModelError(f"{graph.file}: cannot leave out {', '.join(leave_out)}: no such outputs")
         inputs = [self._enter(i) for i in graph.inputs]
-        for operator in graph.operators:
+        for operator in _needed(graph.operators, kept):
             if operator.kind not in _CONVERTERS:
                 known = ", ".join(sorted(_CONVERTERS))
                 raise ModelError(f"{graph.file}: operator {operator.kind} cannot be converted; known: {known}")
             _CONVERTERS[operator.kind](self, operator)
-        outputs = [self._leave(i) for i in graph.outputs]
+        outputs = [self._leave(i) for i in kept]
         body = helper.make_graph(self.nodes, Path(graph.file).stem, inputs, outputs, list(self.initializers.values()))
         opsets = [helper.make_opsetid("", OPSET)]
         return helper.make_model(body, opset_imports=opsets, ir_version=_IR_VERSION, producer_name="sightline")
@@ -154,6 +158,16 @@ class _Writer:
 
     def rank(self, tensor: int) -> int:
         return len(self.graph.shapes[tensor])
+
+
+def _needed(operators: Sequence[TfliteOperator], outputs: Iterable[int]) -> list[TfliteOperator]:
+    """The operators that the outputs depend on, in the same order."""
+    wanted, needed = set(outputs), []
+    for operator in reversed(operators):
+        if wanted.intersection(operator.outputs):
+            wanted.update(operator.inputs)
+            needed.append(operator)
+    return needed[::-1]
 
 
 def _conv(writer: _Writer, op: TfliteOperator) -> None:
