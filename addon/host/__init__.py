@@ -1,0 +1,1 @@
+"""Everything that reads or writes Blender's scene, one kind of data per file."""

@@ -1,0 +1,267 @@
+"""Between our conventions and Blender's: cameras, frames, bones, ellipsoids. Imports no bpy.
+
+Ours: OpenCV cameras, pixels counted from the centre of the first one, seconds, metres, wxyz.
+Blender's: cameras look along -z with y up, images are measured from their corner, frames, units.
+"""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.spatial.transform import Rotation
+from scipy.special import chdtri, fdtri
+
+from ...inference.errors import ShapeError
+from ...inference.shapes import BoolArray, FloatArray, IntArray, check_shapes
+from ...inference.types import Camera, Skeleton, SkeletonMotion
+
+SENSOR_WIDTH_MM = 36.0
+MIN_BONE_M = 0.001  # Blender deletes bones of no length
+ELLIPSOID_SHARE = 0.9  # of the true points that a drawn ellipsoid should hold
+_CAMERA_FLIP = np.diag([1.0, -1.0, -1.0])
+_REST_PELVIS = np.array([[1.0, 0.0, 0.0], [0.0, 0.0, -1.0], [0.0, 1.0, 0.0]])  # x left, y up the spine, z forward
+_FORWARD, _UP = np.array([0.0, -1.0, 0.0]), np.array([0.0, 0.0, 1.0])
+
+
+@dataclass(frozen=True, eq=False)
+class CameraSetting:
+    """What to enter into a Blender camera with sensor_fit HORIZONTAL and a pixel aspect of 1."""
+
+    matrix_world: FloatArray  # (4, 4), translation in m
+    lens_mm: float
+    shift_x: float  # of the image width
+    shift_y: float  # of the image width
+    error_px: float  # the most that a point moves in the image because Blender has one focal length and no skew
+
+
+def camera_setting(camera: Camera) -> CameraSetting:
+    """Express a camera in Blender's terms; distortion is not part of a Blender camera.
+
+    Convention:
+        The image spans -0.5 … W-0.5 in our pixels and 0 … W in Blender's, hence the half pixel.
+        Pixel aspect is scene-wide in Blender, so each camera takes f = √(fx·fy).
+
+    Args:
+        camera: OpenCV axes, px, m.
+
+    Returns:
+        The values for the camera object and its data.
+    """
+    K = camera.intrinsics.K
+    width, height = camera.intrinsics.image_size
+    f = float(np.sqrt(K[0, 0] * K[1, 1]))
+    cx, cy = K[0, 2] + 0.5, K[1, 2] + 0.5
+    matrix = np.eye(4)
+    matrix[:3, :3] = camera.R.T @ _CAMERA_FLIP
+    matrix[:3, 3] = camera.centre
+    reach_x, reach_y = max(cx, width - cx), max(cy, height - cy)
+    error_x = abs(f / K[0, 0] - 1) * reach_x + abs(K[0, 1]) * reach_y / K[1, 1]
+    return CameraSetting(
+        matrix_world=matrix,
+        lens_mm=f / width * SENSOR_WIDTH_MM,
+        shift_x=(width / 2 - cx) / width,
+        shift_y=(cy - height / 2) / width,
+        error_px=float(np.hypot(error_x, abs(f / K[1, 1] - 1) * reach_y)),
+    )
+
+
+def frame_rate(timestamps_s: FloatArray) -> float | None:
+    """Return the rate of uniform timestamps in frames per second; None for fewer than two."""
+    if len(timestamps_s) < 2:
+        return None
+    return float((len(timestamps_s) - 1) / (timestamps_s[-1] - timestamps_s[0]))
+
+
+def blender_fps(fps: float) -> tuple[int, float]:
+    """Split a rate into Blender's whole ``fps`` and ``fps_base``; the rate is fps / fps_base.
+
+    Convention:
+        the broadcast rates come out as editors write them: 23.976 is (24, 1.001).
+    """
+    whole = max(1, round(fps))
+    for base in (1.0, 1.001):
+        if abs(whole / base - fps) < 5e-4:
+            return whole, base
+    return whole, whole / fps
+
+
+def frame_numbers(timestamps_s: FloatArray, fps: float, frame_start: int) -> FloatArray:
+    """Return the (T,) scene frames of uniform timestamps: frame = frame_start + (t - t[0])·fps.
+
+    Convention:
+        values within a thousandth of a whole frame are whole.
+    """
+    frames = frame_start + (timestamps_s - timestamps_s[0]) * fps
+    whole = np.round(frames)
+    return np.where(np.abs(frames - whole) < 1e-3, whole, frames)
+
+
+@dataclass(frozen=True, eq=False)
+class RestPose:
+    """A person's T pose on the ground, facing -Y, in metres; bones as in the skeleton."""
+
+    root: FloatArray  # (3,) the root joint
+    root_rotation: FloatArray  # (3, 3) world from pelvis
+    heads: FloatArray  # (B, 3)
+    tails: FloatArray  # (B, 3)
+    z_axes: FloatArray  # (B, 3) unit, across the bone; fixes its roll
+
+
+def rest_pose(skeleton: Skeleton, bone_length: FloatArray) -> RestPose:
+    """Build the T pose of a person from rest directions and own bone lengths.
+
+    Convention:
+        world axes, m; the lowest joint stands at z = 0. Nothing here depends on a frame. A bone of no
+        length is drawn 1 mm long; where bones start does not change by that.
+
+    Args:
+        skeleton: joints and rest directions.
+        bone_length: (B,) m.
+
+    Returns:
+        Heads, tails and roll axes.
+    """
+    check_shapes(bone_length=(bone_length, f"{len(skeleton.bone_names)}"))
+    joints = np.zeros((len(skeleton.joint_names), 3))
+    for b, parent in enumerate(skeleton.parents[1:]):  # a child needs its parent's place first
+        joints[b + 1] = joints[parent] + bone_length[b] * skeleton.rest_direction[b]
+    joints[:, 2] -= joints[:, 2].min()
+    heads = joints[skeleton.parents[1:]]
+    drawn = np.maximum(bone_length, MIN_BONE_M)[:, None]
+    along = skeleton.rest_direction
+    reference = np.where(np.abs(along @ _FORWARD)[:, None] > 0.9, _UP, _FORWARD)
+    across = reference - (reference * along).sum(axis=1, keepdims=True) * along
+    across /= np.linalg.norm(across, axis=1, keepdims=True)
+    return RestPose(joints[0], _REST_PELVIS, heads, heads + drawn * along, across)
+
+
+@dataclass(frozen=True, eq=False)
+class PoseCurves:
+    """Values of one armature's pose bones: the root bone first, then the skeleton's bones."""
+
+    root_location: FloatArray  # (T, 3) m, in the root bone's rest frame
+    rotation: FloatArray  # (T, 1 + B, 4) wxyz, relative to the rest pose, sign continuous
+
+
+def pose_curves(
+    motion: SkeletonMotion,
+    person: int,
+    rest_root: FloatArray,  # (3,) m, head of the root bone
+    rest_rotation: FloatArray,  # (1 + B, 3, 3) armature from bone at rest, root bone first
+) -> PoseCurves:
+    """Turn bone rotations into Blender's pose-bone channels.
+
+    Blender composes ``pose[b] = pose[parent] · rest[parent]⁻¹ · rest[b] · basis[b]``; solved for basis.
+
+    Convention:
+        bones without a parent bone hang on the root bone, which carries the pelvis.
+
+    Args:
+        motion: the whole motion.
+        person: which person.
+        rest_root: where the root bone starts.
+        rest_rotation: rest frames as Blender holds them (in single precision, with its own roll).
+
+    Returns:
+        Location of the root bone and rotations of all bones.
+    """
+    bones = len(motion.skeleton.bone_names)
+    check_shapes(rest_root=(rest_root, "3"), rest_rotation=(rest_rotation, f"{bones + 1} 3 3"))
+    parents = motion.skeleton.bone_parents + 1  # the root bone is bone 0
+    root = matrices(motion.root_rotation[:, person])  # (T, 3, 3)
+    local = matrices(motion.local_rotation[:, person])  # (T, B, 3, 3)
+    local = np.where((parents == 0)[:, None, None], np.swapaxes(root, -1, -2)[:, None] @ local, local)
+    from_rest = np.swapaxes(rest_rotation[1:], -1, -2) @ rest_rotation[parents]
+    basis = np.concatenate([(rest_rotation[0].T @ root)[:, None], from_rest @ local], axis=1)
+    location = (motion.root_translation[:, person] - rest_root) @ rest_rotation[0]
+    return PoseCurves(location, continuous(quaternions(basis)))
+
+
+def matrices(quaternion: FloatArray) -> FloatArray:
+    """Return (..., 3, 3) rotations of (..., 4) quaternions wxyz."""
+    flat = np.roll(quaternion.reshape(-1, 4), -1, axis=1)
+    return Rotation.from_quat(flat).as_matrix().reshape(*quaternion.shape[:-1], 3, 3)
+
+
+def quaternions(matrix: FloatArray) -> FloatArray:
+    """Return (..., 4) unit quaternions wxyz of (..., 3, 3) rotations; the sign is arbitrary."""
+    flat = Rotation.from_matrix(matrix.reshape(-1, 3, 3)).as_quat()
+    return np.roll(flat, 1, axis=1).reshape(*matrix.shape[:-2], 4)
+
+
+def continuous(quaternion: FloatArray) -> FloatArray:
+    """Flip signs along the first axis of (T, ..., 4) so that neighbours lie on one side; starts with w ≥ 0."""
+    steps = np.ones(quaternion.shape[:-1])
+    steps[0] = np.where(quaternion[0, ..., 0] < 0, -1.0, 1.0)
+    steps[1:] = np.where((quaternion[1:] * quaternion[:-1]).sum(axis=-1) < 0, -1.0, 1.0)
+    return quaternion * np.cumprod(steps, axis=0)[..., None]
+
+
+def ellipsoid_factor(degrees_of_freedom: float, share: float = ELLIPSOID_SHARE) -> float:
+    """Return k: an ellipsoid with half axes k·√eigenvalue of the covariance holds this share of the points.
+
+    For a Student t with ν degrees of freedom in three dimensions, x'Σ⁻¹x/3 follows F(3, ν) with the scale
+    matrix Σ = covariance·(ν-2)/ν; for ν = ∞ it is χ²(3)/3 (Kotz & Nadarajah 2004, section 1.2).
+
+    Raises:
+        ShapeError: ν ≤ 2, where no covariance exists.
+    """
+    if degrees_of_freedom <= 2:
+        raise ShapeError(f"a Student t with {degrees_of_freedom} degrees of freedom has no covariance to draw")
+    if np.isinf(degrees_of_freedom):
+        return float(np.sqrt(chdtri(3, 1 - share)))
+    squared = 3 * fdtri(3, degrees_of_freedom, share)
+    return float(np.sqrt(squared * (degrees_of_freedom - 2) / degrees_of_freedom))
+
+
+def ellipsoid_axes(
+    covariance: FloatArray,  # (T, N, 3, 3) m²
+) -> tuple[FloatArray, FloatArray]:
+    """Turn covariances into rotations and standard deviations that do not spin from frame to frame.
+
+    Convention:
+        covariance = R·diag(sigma²)·Rᵀ. Axes keep the order and sign of the last frame in which the same
+        ellipsoid was finite, by the nearest of the 24 right-handed namings of the eigenvectors.
+
+    Args:
+        covariance: NaN where unobserved.
+
+    Returns:
+        (T, N, 4) rotation wxyz and (T, N, 3) sigma in m; NaN where unobserved.
+    """
+    check_shapes(covariance=(covariance, "T N 3 3"))
+    seen = np.isfinite(covariance).all(axis=(-1, -2))
+    values, vectors = np.linalg.eigh(np.where(seen[..., None, None], covariance, np.eye(3)))
+    vectors[..., 0] *= np.linalg.det(vectors)[..., None]  # right-handed
+    namings = _right_handed_namings()
+    last = np.broadcast_to(np.eye(3), vectors.shape[1:]).copy()
+    for t in range(len(vectors)):  # a frame follows the one before it
+        overlap = np.swapaxes(last, -1, -2) @ vectors[t]
+        best = np.einsum("nij,sji->ns", overlap, namings).argmax(axis=1)
+        vectors[t] = vectors[t] @ namings[best]
+        values[t] = np.einsum("ni,nij->nj", values[t], np.abs(namings[best]))
+        last = np.where(seen[t][:, None, None], vectors[t], last)
+        vectors[t] = last  # a gap keeps the sign of the quaternion continuous across it
+    rotation = continuous(quaternions(vectors))
+    sigma = np.sqrt(np.maximum(values, 0.0))
+    return np.where(seen[..., None], rotation, np.nan), np.where(seen[..., None], sigma, np.nan)
+
+
+def _right_handed_namings() -> FloatArray:
+    """Return the (24, 3, 3) signed permutations with determinant 1."""
+    found = []
+    for order in itertools.permutations(range(3)):
+        for signs in itertools.product((1.0, -1.0), repeat=3):
+            matrix = np.eye(3)[:, order] * signs
+            if np.linalg.det(matrix) > 0:
+                found.append(matrix)
+    return np.array(found)
+
+
+def visibility_changes(
+    seen: BoolArray,  # (T,)
+) -> IntArray:
+    """Return the indices of the frames at which visibility must be keyed: the first, and every change."""
+    return np.flatnonzero(np.concatenate([[True], seen[1:] != seen[:-1]]))

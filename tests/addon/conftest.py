@@ -1,0 +1,150 @@
+"""The Blender suite: the extension as one package under the name ``sightline``, and solutions of known motion."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+bpy = pytest.importorskip("bpy", reason="the Blender suite needs the bpy module")
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def _load_extension() -> Any:
+    spec = importlib.util.spec_from_file_location(
+        "sightline", ROOT / "__init__.py", submodule_search_locations=[str(ROOT)]
+    )
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["sightline"] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+SIGHTLINE = sys.modules.get("sightline") or _load_extension()
+
+from sightline.inference.types import (  # noqa: E402
+    Camera,
+    CameraRig,
+    Intrinsics,
+    Keypoints3D,
+    Skeleton,
+    SkeletonMotion,
+    Solution,
+)
+
+JOINTS = ("pelvis", "neck", "head_top", "left_shoulder", "left_elbow", "left_wrist", "left_hip", "left_knee")
+PARENTS = (-1, 0, 1, 1, 3, 4, 0, 6)
+BONES = ("spine", "head", "left_clavicle", "left_upper_arm", "left_forearm", "left_pelvis", "left_thigh")
+LENGTHS = np.array([0.5, 0.25, 0.18, 0.3, 0.26, 0.1, 0.42])
+DIRECTIONS = np.array([[0, 0, 1], [0, 0, 1], [1, 0, 0], [1, 0, 0], [1, 0, 0], [1, 0, 0], [0, 0, -1]], dtype=float)
+
+
+def _look_at(centre: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    forward = (target - centre) / np.linalg.norm(target - centre)
+    right = np.cross(forward, [0.0, 0.0, 1.0])
+    right /= np.linalg.norm(right)
+    R = np.array([right, np.cross(forward, right), forward])
+    return R, -R @ centre
+
+
+def _rig() -> CameraRig:
+    """Landscape and portrait, fx ≠ fy, principal points far off the centre."""
+    cameras = []
+    for name, size, f, c, centre in (
+        ("cam01", (1920, 1080), (1500.0, 1500.3), (900.2, 600.7), (4.0, -3.0, 1.5)),
+        ("cam02", (1080, 1920), (1410.2, 1410.0), (600.0, 900.0), (-3.0, -4.0, 2.2)),
+        ("side", (640, 480), (700.0, 700.0), (319.5, 239.5), (0.5, 5.0, 0.8)),
+    ):
+        K = np.array([[f[0], 0, c[0]], [0, f[1], c[1]], [0, 0, 1]])
+        R, t = _look_at(np.array(centre), np.array([0.0, 0.0, 1.0]))
+        cameras.append(Camera(Intrinsics(name, size, K, np.zeros(5)), R, t))
+    return CameraRig(tuple(cameras), np.zeros((18, 18)))
+
+
+def _rotations(rng: np.random.Generator, T: int, count: int) -> np.ndarray:
+    """(T, count, 4) smooth unit quaternions wxyz."""
+    ends = rng.normal(size=(2, count, 4))
+    ends[1] = ends[0] + 0.6 * ends[1]
+    share = np.linspace(0, 1, T)[:, None, None]
+    q = ends[0] * (1 - share) + ends[1] * share
+    return q / np.linalg.norm(q, axis=-1, keepdims=True)
+
+
+def matrix_of(q: np.ndarray) -> np.ndarray:
+    """(..., 3, 3) rotations of (..., 4) quaternions wxyz, written out by hand."""
+    w, x, y, z = np.moveaxis(q, -1, 0)
+    rows = [
+        [1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)],
+        [2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)],
+        [2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)],
+    ]
+    return np.moveaxis(np.array(rows), (0, 1), (-2, -1))
+
+
+def _joints(motion: SkeletonMotion) -> np.ndarray:
+    """(T, P, J, 3) by forward kinematics, bone after bone."""
+    T, P = motion.root_translation.shape[:2]
+    xyz = np.zeros((T, P, len(JOINTS), 3))
+    xyz[:, :, 0] = motion.root_translation
+    frames = [np.eye(3)] * len(BONES)
+    local = matrix_of(motion.local_rotation)
+    for b, parent in enumerate(motion.skeleton.bone_parents):
+        frames[b] = frames[parent] @ local[:, :, b] if parent >= 0 else local[:, :, b]
+        step = frames[b] @ np.array([0.0, 1.0, 0.0]) * motion.bone_length[:, b, None]
+        xyz[:, :, b + 1] = xyz[:, :, motion.skeleton.parents[b + 1]] + step
+    return xyz
+
+
+@pytest.fixture
+def make_solution() -> Callable[..., Solution]:
+    """A function that makes a solution of known, smooth, random motion (one seed, one motion)."""
+
+    def make(T: int = 12, fps: float = 30.0, persons: int = 1, seed: int = 7, gap: bool = True) -> Solution:
+        rng = np.random.default_rng(seed)
+        skeleton = Skeleton(JOINTS, np.array(PARENTS), BONES, DIRECTIONS)
+        times = np.arange(T) / fps
+        walk = np.cumsum(rng.normal(scale=0.02, size=(T, persons, 3)), axis=0)
+        motion = SkeletonMotion(
+            skeleton,
+            times,
+            walk + np.array([0.0, 0.0, 0.9]) + np.arange(persons)[:, None] * [0.8, 0.0, 0.0],
+            _rotations(rng, T, persons),
+            _rotations(rng, T, persons * len(BONES)).reshape(T, persons, len(BONES), 4),
+            np.tile(LENGTHS, (persons, 1)) * (1 + 0.1 * np.arange(persons)[:, None]),
+        )
+        xyz = _joints(motion)
+        axes = matrix_of(_rotations(rng, T, persons * len(JOINTS)).reshape(T, persons, len(JOINTS), 4))
+        sigma = np.array([0.004, 0.012, 0.05]) * rng.uniform(0.7, 1.4, size=(persons, len(JOINTS), 1))
+        covariance = axes @ ((sigma**2)[..., None] * np.eye(3)) @ np.swapaxes(axes, -1, -2)
+        flag = np.full(xyz.shape[:3], 3)
+        if gap:  # a joint that is lost for a while, and one that is never seen
+            for place in (np.s_[4:7, 0, 5], np.s_[:, 0, 7]):
+                xyz[place], covariance[place], flag[place] = np.nan, np.nan, 0
+        solved = Keypoints3D(JOINTS, times, xyz, covariance, flag)
+        raw = Keypoints3D(JOINTS, times, xyz + 0.001, covariance * 2, flag)
+        return Solution(
+            _rig(), raw, solved, motion, np.zeros((T, persons, 0)), (), np.zeros(3), np.zeros(3), np.full(4, np.nan)
+        )
+
+    return make
+
+
+@pytest.fixture
+def empty_scene() -> Iterator[Any]:
+    """A context with an empty scene."""
+    bpy.ops.wm.read_homefile(use_empty=True, use_factory_startup=True)
+    yield bpy.context
+
+
+@pytest.fixture
+def registered() -> Iterator[None]:
+    """The extension registered; a class left behind hangs or crashes the exit of older versions."""
+    SIGHTLINE.register()
+    yield
+    SIGHTLINE.unregister()
