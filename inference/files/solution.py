@@ -1,0 +1,306 @@
+"""Solutions on disk: ``solution.npz``, plain arrays without pickles, one key per row of the contract."""
+
+from __future__ import annotations
+
+import struct
+import zipfile
+import zlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..errors import CalibrationError, InputError, ShapeError
+from ..types import DISTORTION_LENGTHS, Camera, CameraRig, Intrinsics, Keypoints3D, Skeleton, SkeletonMotion, Solution
+from .whole_file import replacing
+
+FORMAT_VERSION = 1
+_BROKEN = (OSError, ValueError, KeyError, EOFError, MemoryError, RuntimeError, SyntaxError, OverflowError, TypeError)
+_BROKEN_ZIP = (zipfile.BadZipFile, zlib.error, struct.error)
+
+
+def write_solution(path: Path, solution: Solution) -> None:
+    """Write a solution.
+
+    Convention:
+        keys and units of the table in ``docs/files.md``; joints are those of ``solution.solved``, in its order, and
+        the raw layer is brought into that order (joints it lacks are unobserved). ``parents`` is -1 for the root and
+        for joints outside the skeleton; ``bone_joints`` are (start, end) as numbers of joints. Written to a temporary
+        name and renamed.
+
+    Args:
+        path: the ``.npz`` file.
+        solution: what to write.
+
+    Raises:
+        ShapeError: the raw layer or the skeleton has joints that the solved layer lacks.
+        InputError: the folder cannot be written.
+    """
+    arrays = _motion_arrays(solution) | camera_arrays(solution.rig, solution.offset_s, solution.drift_ppm)
+    _save(path, arrays | {"floor": solution.floor})
+
+
+def read_solution(path: Path) -> Solution:
+    """Read a solution.
+
+    Convention:
+        as written; values at joints that ``observed`` denies become NaN.
+
+    Args:
+        path: the ``.npz`` file.
+
+    Returns:
+        The solution.
+
+    Raises:
+        InputError: the file is missing, broken, of a newer format or not a solution; the message names the file.
+    """
+    arrays = _load(path)
+    try:
+        return Solution(
+            rig=_rig(arrays),
+            raw=_keypoints(arrays, "raw_"),
+            solved=_keypoints(arrays, ""),
+            motion=_motion(arrays),
+            contact=_numbers(arrays, "contact"),
+            contact_names=_names(arrays, "contact_names"),
+            offset_s=_numbers(arrays, "offset_s"),
+            drift_ppm=_numbers(arrays, "drift_ppm"),
+            floor=_numbers(arrays, "floor"),
+        )
+    except KeyError as problem:
+        raise InputError(f"{path} is not a solution: it has no key {problem.args[0]!r}") from None
+    except (ShapeError, CalibrationError, *_BROKEN) as problem:
+        raise InputError(f"{path} is not a valid solution: {_one_line(problem)}") from None
+
+
+def write_cameras(path: Path, rig: CameraRig, offset_s: Any, drift_ppm: Any) -> None:
+    """Write the camera keys of a solution alone (``cameras.npz``).
+
+    Convention:
+        keys, units and the temporary name as `write_solution`.
+
+    Args:
+        path: the ``.npz`` file.
+        rig: V cameras.
+        offset_s: (V,) s.
+        drift_ppm: (V,).
+
+    Raises:
+        InputError: the folder cannot be written.
+    """
+    _save(path, camera_arrays(rig, offset_s, drift_ppm))
+
+
+def read_cameras(path: Path) -> CameraRig:
+    """Read the cameras of a solution, or of ``cameras.npz``.
+
+    Convention:
+        as written.
+
+    Args:
+        path: the ``.npz`` file.
+
+    Returns:
+        The cameras.
+
+    Raises:
+        InputError: the file is missing, broken or holds no cameras; the message names the file.
+    """
+    arrays = _load(path)
+    try:
+        return _rig(arrays)
+    except KeyError as problem:
+        raise InputError(f"{path} holds no cameras: it has no key {problem.args[0]!r}") from None
+    except (ShapeError, CalibrationError, *_BROKEN) as problem:
+        raise InputError(f"{path} holds no valid cameras: {_one_line(problem)}") from None
+
+
+def camera_arrays(rig: CameraRig, offset_s: Any, drift_ppm: Any) -> dict[str, Any]:
+    """Return the camera keys of a solution.
+
+    Convention:
+        ``distortion`` is padded with zeros to one length (at least 5 where a lens follows OpenCV's main model).
+
+    Args:
+        rig: V cameras.
+        offset_s: (V,) s.
+        drift_ppm: (V,).
+
+    Returns:
+        Arrays by key.
+    """
+    lenses = [camera.intrinsics for camera in rig.cameras]
+    count = len(lenses)
+    width = max(
+        [len(lens.distortion) for lens in lenses] + [5 if lens.distortion_model != "fisheye" else 4 for lens in lenses]
+    )
+    full = np.asarray(rig.covariance)
+    blocks = full.reshape(count, 6, count, 6)[np.arange(count), :, np.arange(count), :]
+    return {
+        "view_names": _texts(rig.names),
+        "K": np.array([lens.K for lens in lenses]),
+        "distortion": np.array([np.pad(lens.distortion, (0, width - len(lens.distortion))) for lens in lenses]),
+        "distortion_model": _texts(lens.distortion_model for lens in lenses),
+        "R": np.array([camera.R for camera in rig.cameras]),
+        "t": np.array([camera.t for camera in rig.cameras]),
+        "image_size": np.array([lens.image_size for lens in lenses], dtype=np.int64),
+        "offset_s": np.asarray(offset_s, dtype=np.float64),
+        "drift_ppm": np.asarray(drift_ppm, dtype=np.float64),
+        "camera_covariance": blocks,
+        "camera_covariance_full": full,
+        "gauge": np.array(rig.gauge),
+    }
+
+
+def _motion_arrays(solution: Solution) -> dict[str, Any]:
+    solved, motion = solution.solved, solution.motion
+    joints = solved.joint_names
+    raw = _in_order(solution.raw, joints)
+    skeleton = motion.skeleton
+    numbers = _joint_numbers(skeleton.joint_names, joints, "skeleton")
+    ends = np.stack([numbers[skeleton.parents[1:]], numbers[1:]], axis=-1).reshape(-1, 2)
+    parents = np.full(len(joints), -1)
+    parents[ends[:, 1]] = ends[:, 0]
+    return {
+        "format_version": np.array(FORMAT_VERSION),
+        "timestamps_s": solved.timestamps_s,
+        "joint_names": _texts(joints),
+        "parents": parents,
+        "raw_xyz": raw.xyz,
+        "raw_covariance": raw.covariance,
+        "raw_observed": raw.observed,
+        "raw_flag": raw.flag,
+        "raw_degrees_of_freedom": np.array(raw.degrees_of_freedom),
+        "xyz": solved.xyz,
+        "covariance": solved.covariance,
+        "observed": solved.observed,
+        "flag": solved.flag,
+        "degrees_of_freedom": np.array(solved.degrees_of_freedom),
+        "bone_names": _texts(skeleton.bone_names),
+        "bone_parents": skeleton.bone_parents,
+        "bone_joints": ends,
+        "bone_length": motion.bone_length,
+        "rest_direction": skeleton.rest_direction,
+        "root_translation": motion.root_translation,
+        "root_rotation": motion.root_rotation,
+        "local_rotation": motion.local_rotation,
+        "contact": solution.contact,
+        "contact_names": _texts(solution.contact_names),
+    }
+
+
+def _joint_numbers(names: tuple[str, ...], joints: tuple[str, ...], what: str) -> Any:
+    lacking = [name for name in names if name not in joints]
+    if lacking:
+        raise ShapeError(f"the {what} has joints that the solved layer lacks: {', '.join(lacking)}")
+    return np.array([joints.index(name) for name in names], dtype=np.int64)
+
+
+def _in_order(raw: Keypoints3D, joints: tuple[str, ...]) -> Keypoints3D:
+    if raw.joint_names == joints:
+        return raw
+    numbers = _joint_numbers(raw.joint_names, joints, "raw layer")
+    frames, persons = raw.xyz.shape[:2]
+    xyz = np.full((frames, persons, len(joints), 3), np.nan)
+    covariance = np.full((frames, persons, len(joints), 3, 3), np.nan)
+    flag = np.zeros((frames, persons, len(joints)), np.int8)
+    xyz[:, :, numbers], covariance[:, :, numbers], flag[:, :, numbers] = raw.xyz, raw.covariance, raw.flag
+    return Keypoints3D(joints, raw.timestamps_s, xyz, covariance, flag, raw.degrees_of_freedom)
+
+
+def _texts(texts: Any) -> Any:
+    return np.array(list(texts), dtype=np.str_)
+
+
+def _save(path: Path, arrays: Mapping[str, Any]) -> None:
+    with replacing(path) as temporary, temporary.open("wb") as file:
+        np.savez(file, allow_pickle=False, **arrays)
+
+
+def _load(path: Path) -> dict[str, Any]:
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(f"solution {path} does not exist")
+    try:
+        with path.open("rb") as file, zipfile.ZipFile(file):  # np.load leaves a broken archive open
+            file.seek(0)
+            with np.load(file, allow_pickle=False) as archive:
+                arrays = {key: archive[key] for key in archive.files}
+    except (*_BROKEN, *_BROKEN_ZIP) as problem:
+        raise InputError(f"{path} cannot be read as a solution: {_one_line(problem)}") from None
+    version = arrays.get("format_version", np.array(FORMAT_VERSION))
+    if version.shape != () or version.dtype.kind not in "iu" or version > FORMAT_VERSION:
+        raise InputError(f"{path} was written by a newer Sightline; update this one")
+    return arrays
+
+
+def _numbers(arrays: Mapping[str, Any], key: str) -> Any:
+    if arrays[key].dtype.kind not in "fiub":
+        raise ValueError(f"{key} does not hold numbers")
+    return arrays[key]
+
+
+def _names(arrays: Mapping[str, Any], key: str) -> tuple[str, ...]:
+    array = arrays[key]
+    if array.dtype.kind != "U" or array.ndim != 1:
+        raise ValueError(f"{key} is not a list of names")
+    return tuple(str(name) for name in array)
+
+
+def _keypoints(arrays: Mapping[str, Any], prefix: str) -> Keypoints3D:
+    observed = _numbers(arrays, prefix + "observed").astype(bool)
+    xyz = np.where(observed[..., None], _numbers(arrays, prefix + "xyz"), np.nan)
+    covariance = np.where(observed[..., None, None], _numbers(arrays, prefix + "covariance"), np.nan)
+    freedom = np.unique(_numbers(arrays, prefix + "degrees_of_freedom"))
+    if len(freedom) != 1:
+        raise ValueError("degrees_of_freedom differs between joints, which is not supported")
+    names = _names(arrays, "joint_names")
+    flag = _numbers(arrays, prefix + "flag")
+    return Keypoints3D(names, _numbers(arrays, "timestamps_s"), xyz, covariance, flag, float(freedom[0]))
+
+
+def _motion(arrays: Mapping[str, Any]) -> SkeletonMotion:
+    names = _names(arrays, "joint_names")
+    ends = _numbers(arrays, "bone_joints").astype(np.int64).reshape(-1, 2)
+    if len(ends) and not (ends.min() >= 0 and ends.max() < len(names)):
+        raise ValueError("bone_joints are not numbers of joints")
+    order = [int(ends[0, 0]), *(int(end) for end in ends[:, 1])] if len(ends) else [0]
+    place = {joint: number for number, joint in enumerate(order)}
+    if len(place) != len(order) or not set(ends[:, 0].tolist()) <= set(place):
+        raise ValueError("bone_joints are not a tree")
+    skeleton = Skeleton(
+        joint_names=tuple(names[joint] for joint in order),
+        parents=np.array([-1, *(place[int(start)] for start in ends[:, 0])]),
+        bone_names=_names(arrays, "bone_names"),
+        rest_direction=_numbers(arrays, "rest_direction"),
+    )
+    return SkeletonMotion(
+        skeleton=skeleton,
+        timestamps_s=_numbers(arrays, "timestamps_s"),
+        root_translation=_numbers(arrays, "root_translation"),
+        root_rotation=_numbers(arrays, "root_rotation"),
+        local_rotation=_numbers(arrays, "local_rotation"),
+        bone_length=_numbers(arrays, "bone_length"),
+    )
+
+
+def _rig(arrays: Mapping[str, Any]) -> CameraRig:
+    names = _names(arrays, "view_names")
+    models = _names(arrays, "distortion_model")
+    fields = [_numbers(arrays, key) for key in ("image_size", "K", "distortion", "R", "t")]
+    if {len(field) for field in (*fields, models)} != {len(names)}:
+        raise ValueError("camera keys differ in their number of views")
+    cameras = []
+    for name, model, size, K, distortion, R, t in zip(names, models, *fields, strict=True):
+        length = {"none": 0, "fisheye": 4}.get(model, len(distortion))
+        if model not in DISTORTION_LENGTHS or np.any(distortion[length:]):
+            raise ValueError(f"camera {name!r}: distortion does not fit its model {model!r}")
+        lens = Intrinsics(name, (int(size[0]), int(size[1])), K, distortion[:length], model)
+        cameras.append(Camera(lens, R, t))
+    return CameraRig(tuple(cameras), _numbers(arrays, "camera_covariance_full"), str(arrays["gauge"]))
+
+
+def _one_line(problem: BaseException) -> str:
+    return " ".join(str(problem).split()) or type(problem).__name__
