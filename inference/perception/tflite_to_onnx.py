@@ -199,6 +199,9 @@ def _add_conv(
 
 
 def _max_pool(writer: _Writer, op: TfliteOperator) -> None:
+    if any(other.kind == "PAD" and op.inputs[0] in other.outputs for other in writer.graph.operators):
+        # ONNX Runtime 1.31 fuses the two and then pads with -inf instead of 0: silently another result.
+        raise ModelError(f"{writer.graph.file}: MAX_POOL_2D right after PAD is not supported")
     kernel = (op.options["FilterHeight"], op.options["FilterWidth"])
     window = _window(writer.graph, op, kernel, (1, 1))
     writer.activated(op, "MaxPool", [f"t{op.inputs[0]}"], kernel_shape=kernel, **window)
@@ -246,16 +249,20 @@ def _concatenate(writer: _Writer, op: TfliteOperator) -> None:
 
 
 def _resize_bilinear(writer: _Writer, op: TfliteOperator) -> None:
-    height, width = (int(n) for n in writer.parameter(op, 1))
-    sizes = writer.constant(f"size_{height}_{width}", np.array([height, width], dtype=np.int64))
+    # By scales over all axes: ONNX Runtime 1.31 cannot optimise sizes given for two axes next to a Transpose.
+    sizes = writer.graph.shapes[op.inputs[0]][1:3]
+    wanted = writer.parameter(op, 1)
+    factors = np.array([1, 1, wanted[0] / sizes[0], wanted[1] / sizes[1]], dtype=np.float32)
+    if any(int(np.float32(n) * factor) != out for n, factor, out in zip(sizes, factors[2:], wanted, strict=True)):
+        raise ModelError(f"{writer.graph.file}: RESIZE_BILINEAR from {sizes} to {tuple(wanted)} is not supported")
     mode = "asymmetric"
     if op.options["HalfPixelCenters"]:
         mode = "half_pixel"
     elif op.options["AlignCorners"]:
         mode = "align_corners"
-    output = f"t{op.outputs[0]}"
-    inputs = [f"t{op.inputs[0]}", "", "", sizes]
-    writer.node("Resize", inputs, output, mode="linear", axes=(2, 3), coordinate_transformation_mode=mode)
+    scales = writer.constant("scales_" + "_".join(f"{factor:.9g}" for factor in factors), factors)
+    inputs = [f"t{op.inputs[0]}", "", scales]
+    writer.node("Resize", inputs, f"t{op.outputs[0]}", mode="linear", coordinate_transformation_mode=mode)
 
 
 def _reshape(writer: _Writer, op: TfliteOperator) -> None:
