@@ -1,0 +1,191 @@
+"""Reprojection residuals of many points in many views, as arrays by component.
+
+Keypoints are undistorted once; their covariances follow through the lens's derivative. From then on residuals are
+those of a pinhole camera in normalised coordinates, weighted in pixels. Arrays are kept by component, (V, N) or
+(3, N): on matrices this small that is several times faster than batched linear algebra.
+Symmetric 3×3 matrices are the six rows xx, xy, xz, yy, yz, zz.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+import numpy as np
+
+from ..errors import InputError, ShapeError
+from ..shapes import BoolArray, FloatArray, IntArray
+from ..types import CameraRig, Intrinsics, Keypoints2D
+from .projection import distort_jacobian, undistort_points
+
+_NEAREST_M = 0.01  # points closer to a camera plane, or behind it, get the residual of this depth: never small
+SYMMETRIC = np.array([[0, 1, 2], [1, 3, 4], [2, 4, 5]])
+
+
+@dataclass(frozen=True, eq=False)
+class Rays:
+    """N points' keypoints in V views: undistorted normalised coordinates with precision (inverse covariance)."""
+
+    R: FloatArray  # (V, 3, 3)
+    t: FloatArray  # (V, 3) m
+    u: FloatArray  # (V, N), 0 where not seen
+    v: FloatArray  # (V, N)
+    uu: FloatArray  # (V, N) precision, 0 where not seen
+    uv: FloatArray  # (V, N)
+    vv: FloatArray  # (V, N)
+    seen: BoolArray  # (V, N)
+
+    def take(self, index: IntArray | slice) -> Rays:
+        """The same for some of the points."""
+        return replace(self, **{key: getattr(self, key)[:, index] for key in ("u", "v", "uu", "uv", "vv", "seen")})
+
+    def scaled(self, variance_scale: FloatArray) -> Rays:
+        """The same with all covariances multiplied, (V, N)."""
+        return replace(self, **{key: getattr(self, key) / variance_scale for key in ("uu", "uv", "vv")})
+
+
+class Residual(NamedTuple):
+    """One view's residuals (observed - predicted) and their derivative by the point."""
+
+    u: FloatArray  # (N,)
+    v: FloatArray  # (N,)
+    slope_u: FloatArray  # (3, N) d predicted u / d point
+    slope_v: FloatArray  # (3, N)
+    delta: FloatArray  # (N,) squared Mahalanobis length
+
+
+def rays_from_keypoints(
+    rig: CameraRig,
+    views: Sequence[Keypoints2D],
+    min_score: float,
+) -> Rays:
+    """Undistort the keypoints of all views and carry their covariances along.
+
+    Convention:
+        points are the T·P·J keypoints in that order; a keypoint below ``min_score`` or outside its lens's range
+        counts as not seen.
+
+    Args:
+        rig: cameras in the order of ``views``.
+        views: keypoints on common times with the same people and joints.
+        min_score: keypoints with a lower score are left out.
+
+    Returns:
+        The rays of V views.
+
+    Raises:
+        ShapeError: views and rig do not fit each other.
+        InputError: a covariance is not positive definite.
+    """
+    _check_views(rig, views)
+    columns = [_one_view(c.intrinsics, k, min_score) for c, k in zip(rig.cameras, views, strict=True)]
+    u, v, uu, uv, vv, seen = (np.stack(column) for column in zip(*columns, strict=True))
+    poses = np.stack([camera.R for camera in rig.cameras]), np.stack([camera.t for camera in rig.cameras])
+    return Rays(*poses, u, v, uu, uv, vv, seen)
+
+
+def _check_views(rig: CameraRig, views: Sequence[Keypoints2D]) -> None:
+    if not views or len(views) != len(rig.cameras):
+        raise ShapeError(f"{len(views)} views of keypoints do not fit {len(rig.cameras)} cameras")
+    first = views[0]
+    for view, camera in zip(views, rig.cameras, strict=True):
+        if view.view != camera.name:
+            raise ShapeError(f"keypoints of view {view.view!r} stand where camera {camera.name!r} is expected")
+        if view.joint_names != first.joint_names or view.xy.shape != first.xy.shape:
+            raise ShapeError(f"view {view.view!r}: people, joints or frames differ from view {first.view!r}")
+        if np.abs(view.timestamps_s - first.timestamps_s).max(initial=0) > 1e-6:
+            raise ShapeError(f"view {view.view!r}: times differ from view {first.view!r}; resample first")
+
+
+def _one_view(lens: Intrinsics, keypoints: Keypoints2D, min_score: float) -> tuple[FloatArray, ...]:
+    xy = keypoints.xy.reshape(-1, 2)
+    seen = np.isfinite(xy).all(axis=-1) & (keypoints.score.reshape(-1) >= min_score)
+    xx, xy_, yx, yy = keypoints.covariance.reshape(-1, 4)[seen].T
+    determinant = xx * yy - xy_ * yx
+    wrong = ~((xx > 0) & (determinant > 0))
+    if wrong.any():
+        t, _, j = np.unravel_index(np.flatnonzero(seen)[wrong.argmax()], keypoints.score.shape)
+        raise InputError(
+            f"view {keypoints.view!r}, frame {t}, {keypoints.joint_names[j]}: the keypoint's covariance is not "
+            "positive definite; repair the keypoints or leave this one out"
+        )
+    normalised = undistort_points(lens, xy[seen])
+    a, b, c, d = distort_jacobian(lens, normalised).reshape(-1, 4).T
+    p, q, r = yy / determinant, -(xy_ + yx) / 2 / determinant, xx / determinant
+    precision = (a * a * p + 2 * a * c * q + c * c * r, a * b * p + (a * d + b * c) * q + c * d * r)
+    precision = (*precision, b * b * p + 2 * b * d * q + d * d * r)
+    inside = np.isfinite(normalised).all(axis=-1)
+    index = np.flatnonzero(seen)[inside]
+    values = np.zeros((5, len(xy)))
+    values[:, index] = np.stack([*normalised.T, *precision])[:, inside]
+    kept = np.zeros(len(xy), bool)
+    kept[index] = True
+    return (*values, kept)
+
+
+def residual(rays: Rays, view: int, points: FloatArray) -> Residual:
+    """Residuals of one view at points (3, N)."""
+    R, t = rays.R[view], rays.t[view]
+    x, y, z = R @ points + t[:, None]
+    inverse = 1 / np.maximum(z, _NEAREST_M)
+    predicted_u, predicted_v = x * inverse, y * inverse
+    u, v = rays.u[view] - predicted_u, rays.v[view] - predicted_v
+    slope_u = (R[0][:, None] - R[2][:, None] * predicted_u) * inverse
+    slope_v = (R[1][:, None] - R[2][:, None] * predicted_v) * inverse
+    delta = u * (rays.uu[view] * u + 2 * rays.uv[view] * v) + rays.vv[view] * v * v
+    return Residual(u, v, slope_u, slope_v, delta)
+
+
+def squared_distances(rays: Rays, points: FloatArray) -> FloatArray:
+    """(V, N) squared Mahalanobis length of every residual, 0 where not seen."""
+    result = np.empty(rays.u.shape)
+    for view in range(len(rays.R)):
+        R, t = rays.R[view], rays.t[view]
+        x, y, z = R @ points + t[:, None]
+        inverse = 1 / np.maximum(z, _NEAREST_M)
+        u, v = rays.u[view] - x * inverse, rays.v[view] - y * inverse
+        result[view] = u * (rays.uu[view] * u + 2 * rays.uv[view] * v) + rays.vv[view] * v * v
+    return result
+
+
+def outer(first: FloatArray, second: FloatArray) -> FloatArray:
+    """(6, N) symmetric part's rows of first ⊗ second, both (3, N), where the sum over terms is symmetric."""
+    a, b, c = first
+    d, e, f = second
+    return np.stack([a * d, a * e, a * f, b * e, b * f, c * f])
+
+
+def invert_symmetric(matrix: FloatArray) -> FloatArray:
+    """(6, N) inverses of symmetric 3×3 matrices, by cofactors; NaN where singular."""
+    xx, xy, xz, yy, yz, zz = matrix
+    a, b, c = yy * zz - yz * yz, xz * yz - xy * zz, xy * yz - xz * yy
+    determinant = xx * a + xy * b + xz * c
+    rest = (xx * zz - xz * xz, xy * xz - xx * yz, xx * yy - xy * xy)
+    determinant = np.where(np.abs(determinant) > 1e-300, determinant, np.nan)
+    return np.stack([a, b, c, *rest]) / determinant
+
+
+def apply_symmetric(matrix: FloatArray, vector: FloatArray) -> FloatArray:
+    """(3, N) products of symmetric matrices (6, N) and vectors (3, N)."""
+    xx, xy, xz, yy, yz, zz = matrix
+    x, y, z = vector
+    return np.stack([xx * x + xy * y + xz * z, xy * x + yy * y + yz * z, xz * x + yz * y + zz * z])
+
+
+def full_matrix(matrix: FloatArray) -> FloatArray:
+    """(N, 3, 3) from (6, N)."""
+    return np.moveaxis(matrix[SYMMETRIC], -1, 0)
+
+
+def camera_slopes(rays: Rays, view: int, points: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Derivatives (6, N) of predicted u and v by the camera's rotation vector (left, camera axes) and t."""
+    turned = rays.R[view] @ points
+    x, y, z = turned + rays.t[view][:, None]
+    inverse = 1 / np.maximum(z, _NEAREST_M)
+    zero = np.zeros_like(x)
+    result = []
+    for along in ((inverse, zero, -x * inverse**2), (zero, inverse, -y * inverse**2)):
+        # d(exp(w) R X) = w × (R X), and s · (w × q) = w · (q × s)
+        result.append(np.concatenate([np.cross(turned, np.stack(along), axis=0), np.stack(along)]))
+    return result[0], result[1]
