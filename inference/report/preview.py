@@ -1,0 +1,163 @@
+"""Pictures of a solve: one view at one time, and the contact sheet of all views."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from ..errors import InputError
+from ..footage import nearest_frames, read_frame
+from ..types import Footage, Keypoints2D, Solution
+from .overlay import (
+    Canvas,
+    Image,
+    Window,
+    draw_caption,
+    draw_keypoints,
+    draw_legend,
+    draw_solve,
+    fit_canvas,
+    subject_window,
+)
+
+SHEET_WIDTH = 1920
+ROW_HEIGHT = 540  # px, the height that rows of the sheet come near to
+GAP = 8
+PAPER = 24  # grey value of the sheet, and of pictures without footage
+
+
+@dataclass(frozen=True, eq=False)
+class Scene:
+    """A solution with what it came from: all that a picture of it needs."""
+
+    solution: Solution
+    views: Sequence[Keypoints2D]  # V, on the solution's times
+    footages: Mapping[str, Footage]  # by view name; a view that has keypoints only is absent
+
+    @property
+    def bones(self) -> list[tuple[int, int]]:
+        """Bones as (parent, child) indices into the solved joints, by name."""
+        skeleton = self.solution.motion.skeleton
+        where = {name: index for index, name in enumerate(self.solution.solved.joint_names)}
+        pairs = [
+            (skeleton.joint_names[parent], name)
+            for name, parent in zip(skeleton.joint_names[1:], skeleton.parents[1:], strict=True)
+        ]
+        return [(where[first], where[second]) for first, second in pairs if first in where and second in where]
+
+
+def spread_times(scene: Scene, count: int) -> list[int]:
+    """Choose frames of the solution, spread over the take: the middles of equal parts."""
+    total = len(scene.solution.solved.timestamps_s)
+    return sorted({int((i + 0.5) * total / count) for i in range(count)})
+
+
+def subject_windows(scene: Scene, frames: Sequence[int]) -> list[Window]:
+    """Choose for every view the window that shows the subjects at all the frames."""
+    points = scene.solution.solved.xyz[list(frames)]
+    return [subject_window(camera, points) for camera in scene.solution.rig.cameras]
+
+
+def view_picture(scene: Scene, view: int, frame: int, width: int, window: Window | None = None) -> Canvas:
+    """Draw the solve over one view's frame, or a window of it.
+
+    Convention:
+        a view without footage, without a picture within one frame of that time, or whose picture cannot be
+        decoded gets an empty dark one of the camera's size; the caption says so.
+    """
+    camera = scene.solution.rig.cameras[view]
+    found = _footage_frame(scene, view, frame)
+    note = "" if found is not None else "  (no picture)"
+    if found is None:
+        found = np.full((camera.intrinsics.image_size[1], camera.intrinsics.image_size[0], 3), PAPER, dtype=np.uint8)
+    canvas = fit_canvas(found, width, window)
+    draw_solve(canvas, camera, scene.solution.solved, scene.bones, frame)
+    draw_keypoints(canvas, scene.views[view], frame)
+    time_s = scene.solution.solved.timestamps_s[frame]
+    draw_caption(canvas, f"{scene.views[view].view}   {time_s:.2f} s   frame {frame + 1}{note}")
+    return canvas
+
+
+def write_preview(path: Path, scene: Scene) -> None:
+    """Write the contact sheet of all views at up to three times as a PNG, at least 1,200 px wide.
+
+    Convention:
+        written to a temporary name beside it, then renamed.
+    """
+    save_image(path, contact_sheet(scene))
+
+
+def contact_sheet(scene: Scene) -> Image:
+    """Return all views at up to three times, side by side, cut to the subjects, with a legend."""
+    count = max(1, min(3, 4 // len(_rows([1.0] * len(scene.views)))))
+    times = spread_times(scene, count)
+    windows = subject_windows(scene, times)
+    rows = _rows([window[2] / window[3] for window in windows])
+    strips = [_strip(scene, row, windows, frame) for frame in times for row in rows]
+    legend = Canvas(np.full((64, SHEET_WIDTH, 3), PAPER, dtype=np.uint8), 1.0)
+    draw_legend(legend)
+    return np.concatenate([*strips, legend.image])
+
+
+def jpeg(image: Image, quality: int = 82) -> bytes:
+    """Encode an RGB picture as JPEG."""
+    return _encoded(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality])
+
+
+def save_image(path: Path, image: Image) -> None:
+    """Write an RGB picture as PNG, to a temporary name first."""
+    draft = path.with_name(path.name + ".part")
+    draft.write_bytes(_encoded(".png", image, [cv2.IMWRITE_PNG_COMPRESSION, 6]))
+    os.replace(draft, path)
+
+
+def _footage_frame(scene: Scene, view: int, frame: int) -> Image | None:
+    """Return the picture that the view took nearest to a frame of the solution."""
+    footage = scene.footages.get(scene.views[view].view)
+    if footage is None:
+        return None
+    own_time = (scene.solution.solved.timestamps_s[[frame]] - scene.solution.offset_s[view]) / (
+        1 + 1e-6 * scene.solution.drift_ppm[view]
+    )
+    nearest = int(nearest_frames(footage, own_time)[0])
+    if nearest < 0:
+        return None
+    try:
+        return read_frame(footage, nearest)
+    except InputError:
+        return None
+
+
+def _rows(aspects: Sequence[float]) -> list[list[int]]:
+    """Break the views into rows whose height, filled to the sheet's width, comes nearest to `ROW_HEIGHT`."""
+    mean = float(np.mean(aspects))
+    most = min(len(aspects), max(1, round(SHEET_WIDTH / (ROW_HEIGHT * mean))))
+    count = -(-len(aspects) // most)
+    return [[int(v) for v in part] for part in np.array_split(np.arange(len(aspects)), count)]
+
+
+def _strip(scene: Scene, row: Sequence[int], windows: Sequence[Window], frame: int) -> Image:
+    """Draw some views side by side at one height, padded to the sheet's width."""
+    aspects = [windows[v][2] / windows[v][3] for v in row]
+    room = SHEET_WIDTH - GAP * (len(row) + 1)
+    height = min(room / sum(aspects), 1.7 * ROW_HEIGHT)
+    widths = [int(height * aspect) for aspect in aspects]
+    pictures = [view_picture(scene, v, frame, width, windows[v]).image for v, width in zip(row, widths, strict=True)]
+    strip = np.full((max(picture.shape[0] for picture in pictures) + GAP, SHEET_WIDTH, 3), PAPER, dtype=np.uint8)
+    left = (SHEET_WIDTH - sum(widths) - GAP * (len(row) - 1)) // 2
+    for picture in pictures:
+        strip[GAP : GAP + picture.shape[0], left : left + picture.shape[1]] = picture
+        left += picture.shape[1] + GAP
+    return strip
+
+
+def _encoded(kind: str, image: Image, options: Sequence[int]) -> bytes:
+    done, data = cv2.imencode(kind, cv2.cvtColor(image, cv2.COLOR_RGB2BGR), options)
+    if not done:
+        raise InputError(f"a picture of {image.shape[1]}×{image.shape[0]} px cannot be encoded as {kind}")
+    return data.tobytes()
