@@ -75,7 +75,7 @@ def read_tflite(path: Path) -> TfliteGraph:
     schema = _schema()
     try:
         return _Reader(schema, path.name, data).graph()
-    except (struct.error, IndexError, ValueError, TypeError, AttributeError) as error:
+    except (struct.error, LookupError, ValueError, TypeError, AttributeError, OverflowError) as error:
         raise ModelError(f"{path.name}: the TensorFlow Lite file is damaged ({error}); get it again") from error
 
 

@@ -46,9 +46,14 @@ def convert_tflite(path: Path, names: Mapping[str, str], leave_out: Collection[s
     Raises:
         ModelError: a package is missing, the file is damaged, or it holds something that we do not convert.
     """
-    onnx = _onnx()
-    model = _Writer(onnx, read_tflite(path), names).model(leave_out)
-    onnx.checker.check_model(model, full_check=True)
+    onnx, graph = _onnx(), read_tflite(path)
+    refusals = (onnx.checker.ValidationError, onnx.shape_inference.InferenceError)
+    try:
+        model = _Writer(onnx, graph, names).model(leave_out)
+        onnx.checker.check_model(model, full_check=True)
+    except (*refusals, ArithmeticError, LookupError, ValueError, TypeError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise ModelError(f"{path.name}: the network contradicts itself ({reason[:160]}); get it again") from error
     return model.SerializeToString(deterministic=True)
 
 
@@ -57,6 +62,7 @@ def _onnx() -> Any:
         onnx = importlib.import_module("onnx")
         importlib.import_module("onnx.numpy_helper")
         importlib.import_module("onnx.checker")
+        importlib.import_module("onnx.shape_inference")
         return onnx
     except ImportError as error:
         raise ModelError("converting a network needs the package 'onnx'; run: pip install tflite onnx") from error
