@@ -73,7 +73,8 @@ def _add_common(command: argparse.ArgumentParser) -> None:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; return its exit code."""
     options = build_parser().parse_args(arguments)
-    logging.basicConfig(level=logging.INFO if options.debug else logging.ERROR, format="%(message)s")
+    level = logging.WARNING if options.command == "models" else logging.ERROR  # a fetch says that it goes online
+    logging.basicConfig(level=logging.INFO if options.debug else level, format="%(message)s")
     try:
         _COMMANDS[options.command](options)
     except KeyboardInterrupt:

@@ -1,0 +1,70 @@
+"""The cameras of a take alone, written as files of our own."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+
+from .files.anipose_toml import write_anipose_toml
+from .files.solution import write_cameras
+from .pipeline import rig_of_views, whole_folder
+from .report.record import json_safe, versions
+from .take import Take
+from .types import CameraRig, SolveReport
+from .views import open_views
+
+
+def calibrate(take: Take, out: Path) -> CameraRig:
+    """Bring a take's cameras into the pixels of its views and write them.
+
+    Convention:
+        ``cameras.toml`` is aniposelib's dialect in metres, ``cameras.npz`` has the camera keys of a solution,
+        ``report.json`` says where the cameras stand; nothing appears in ``out`` unless all three can be written.
+
+    Args:
+        take: the take; only its views and calibration are used.
+        out: folder of the results; made if needed.
+
+    Returns:
+        The rig, as written.
+
+    Raises:
+        InputError: footage or calibration cannot be used.
+    """
+    report = SolveReport(take=take.name)
+    opened = open_views(take)
+    rig = rig_of_views(take, opened, report)
+    with whole_folder(out) as folder:
+        write_anipose_toml(folder / "cameras.toml", rig.cameras)
+        write_cameras(
+            folder / "cameras.npz", rig, np.array([item.offset_s for item in opened]), np.zeros(len(opened))
+        )
+        text = json.dumps(_record(rig, report), indent=1, allow_nan=False)
+        (folder / "report.json").write_text(text, encoding="utf-8")
+    return rig
+
+
+def _record(rig: CameraRig, report: SolveReport) -> dict[str, object]:
+    centres = np.array([camera.centre for camera in rig.cameras])
+    distances = np.linalg.norm(centres[:, None] - centres[None], axis=-1)
+    cameras = [
+        {
+            "name": camera.name,
+            "image_size": camera.intrinsics.image_size,
+            "focal_length_px": [camera.intrinsics.K[0, 0], camera.intrinsics.K[1, 1]],
+            "centre_m": camera.centre,
+            "nearest_camera_m": np.delete(row, index).min(),
+        }
+        for index, (camera, row) in enumerate(zip(rig.cameras, distances, strict=True))
+    ]
+    return json_safe(
+        {
+            "take": report.take,
+            "versions": versions(),
+            "gauge": rig.gauge,
+            "cameras": cameras,
+            "warnings": report.warnings,
+        }
+    )
