@@ -1,0 +1,169 @@
+"""What every calibration reader returns, and the checks that all of them share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import cv2
+import numpy as np
+
+from ..errors import CalibrationError
+from ..shapes import FloatArray
+from ..types import Camera, Intrinsics
+
+METRES = {"m": 1.0, "cm": 0.01, "mm": 0.001}
+_FARTHEST_UNDECLARED = 50.0  # median distance from the origin above which undeclared units cannot be metres
+_CLOSEST_RIG_M = 0.01  # the two cameras farthest apart are farther apart than this …
+_WIDEST_RIG_M = 1000.0  # … and nearer than this
+_LARGEST = 1e9  # px or units; more is a broken number
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Cameras of a file, in metres, in the file's own world and pixels."""
+
+    cameras: dict[str, Camera]
+    lenses: dict[str, Intrinsics]  # of all cameras, also of those without a pose
+    warnings: list[str] = field(default_factory=list)
+    turns: dict[str, int] = field(default_factory=dict)  # clockwise quarter turns that make a camera's image upright
+
+
+def numbers(value: Any, shape: tuple[int, ...] | None, where: str) -> FloatArray:
+    """Return finite numbers of the given shape, or raise.
+
+    Args:
+        value: what the file gave: nested lists of numbers.
+        shape: the shape to have; None for a list of any length (nesting is flattened).
+        where: the words that begin an error message.
+
+    Returns:
+        The array.
+
+    Raises:
+        CalibrationError: not numbers, another shape, or values that are not finite.
+    """
+    wanted = "a list of numbers" if shape is None else f"{'x'.join(map(str, shape))} numbers"
+    try:
+        array = np.asarray(value)
+        numeric = array.dtype.kind in "iuf" or array.size == 0
+        array = array.astype(np.float64)
+    except (ValueError, TypeError, OverflowError):
+        numeric, array = False, np.zeros(0)
+    if shape is None:
+        array = array.reshape(-1)
+    if not numeric or (shape is not None and array.shape != shape):
+        raise CalibrationError(f"{where} must be {wanted}")
+    if not np.isfinite(array).all() or (np.abs(array) > _LARGEST).any():
+        raise CalibrationError(f"{where} holds values that are not finite, or absurdly large")
+    return array
+
+
+def image_size(value: Any, where: str) -> tuple[int, int]:
+    """Return (width, height) px from two whole numbers, also where they are written as floats.
+
+    Raises:
+        CalibrationError: not two positive whole numbers.
+    """
+    size = numbers(value, (2,), where)
+    if (size < 1).any() or (size > 65536).any() or (size != np.round(size)).any():
+        raise CalibrationError(f"{where} = {list(value)} is no picture size; it must be [width, height] in pixels")
+    return int(size[0]), int(size[1])
+
+
+def lens(
+    name: str, size: tuple[int, int], K: FloatArray, distortion: FloatArray, fisheye: bool, source: str
+) -> Intrinsics:
+    """Return a lens after checking that its matrix is that of a camera.
+
+    Args:
+        name: the camera.
+        size: (width, height) px.
+        K: (3, 3) px.
+        distortion: coefficients in OpenCV's order, of its fisheye model if ``fisheye``; none for a pinhole.
+        fisheye: which model.
+        source: the file, for messages.
+
+    Returns:
+        The lens.
+
+    Raises:
+        CalibrationError: the matrix is singular or not upper triangular, or the coefficients fit no model.
+    """
+    where = f"{source}: camera {name!r}"
+    if abs(K[2, 2]) < 1e-12 or abs(K[0, 0] * K[1, 1]) < 1e-12:
+        raise CalibrationError(f"{where}: the intrinsic matrix is singular")
+    if np.abs(K[[1, 2, 2], [0, 0, 1]]).max() > 1e-9:
+        raise CalibrationError(f"{where}: the intrinsic matrix is not [[fx, s, cx], [0, fy, cy], [0, 0, 1]]")
+    if fisheye and len(distortion) == 5 and distortion[4] == 0:
+        distortion = distortion[:4]
+    model = "fisheye" if fisheye else "opencv" if len(distortion) else "none"
+    centre = K[:2, 2] / np.array(size)
+    if (np.abs(centre - 0.5) > 10).any():
+        raise CalibrationError(f"{where}: the principal point lies more than ten image sizes away")
+    try:
+        return Intrinsics(name, size, K, distortion, model)
+    except CalibrationError as problem:
+        raise CalibrationError(f"{source}: {problem}") from None
+
+
+def rotation_matrix(value: Any, where: str) -> FloatArray:
+    """Return a (3, 3) rotation from a rotation vector (rad) or a matrix.
+
+    Raises:
+        CalibrationError: neither 3 nor 3x3 numbers, or a matrix that is not orthonormal, or mirrored.
+    """
+    vector = np.asarray(numbers(value, None, where))
+    if vector.shape == (9,) and np.shape(value) == (3, 3):
+        R = vector.reshape(3, 3)
+        if np.abs(R @ R.T - np.eye(3)).max() > 1e-4 or np.linalg.det(R) < 0:
+            raise CalibrationError(f"{where} is not a rotation (not orthonormal, or mirrored)")
+        return R
+    if vector.shape != (3,):
+        raise CalibrationError(f"{where} must be 3 numbers (a rotation vector) or a 3x3 matrix")
+    return np.asarray(cv2.Rodrigues(vector)[0], dtype=np.float64)
+
+
+def scale_to_metres(
+    centres: FloatArray, units: str | None, declared: str | None, source: str
+) -> tuple[float, list[str]]:
+    """Decide what the lengths of a file mean; never guess silently.
+
+    Convention:
+        what the user says wins over what the file declares; undeclared lengths are taken as metres where that is
+        plausible, with a warning that shows the camera spacing.
+
+    Args:
+        centres: (N, 3) camera positions in the file's unit.
+        units: what the user says: m, cm, mm or None.
+        declared: what the dialect or its metadata says, or None.
+        source: the file, for messages.
+
+    Returns:
+        Metres per unit of the file, and warnings.
+
+    Raises:
+        CalibrationError: the lengths are implausible; the message names the key ``units``.
+    """
+    if len(centres) == 0:
+        return METRES[units or declared or "m"], []
+    if units is None and declared in (None, "m"):
+        median = float(np.median(np.linalg.norm(centres, axis=1)))
+        if median > _FARTHEST_UNDECLARED:
+            raise CalibrationError(
+                f"{source}: the cameras stand {median:.0f} units from the origin, which cannot be metres; "
+                f'write units = "mm" (or "cm", "m") under [calibration]'
+            )
+    factor = METRES[units or declared or "m"]
+    spacing = np.linalg.norm(centres[:, None] - centres[None], axis=-1) * factor
+    widest = float(spacing.max())
+    if len(centres) > 1 and not _CLOSEST_RIG_M <= widest <= _WIDEST_RIG_M:
+        raise CalibrationError(
+            f"{source}: in {units or declared or 'm'} the cameras farthest apart are {widest:.3g} m apart, which is "
+            f"implausible; say the right units = … under [calibration]"
+        )
+    if units is None and declared is None:
+        return factor, [
+            f"{source} does not declare its units: taken as metres, the cameras farthest apart are {widest:.2f} m apart"
+        ]
+    return factor, []

@@ -1,0 +1,75 @@
+"""How a picture of one size came out of a picture of another: scaled, cropped or letterboxed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from .errors import InputError
+from .shapes import FloatArray
+
+Size = tuple[int, int]  # (width, height) px
+
+
+@dataclass(frozen=True)
+class ImageFit:
+    """The map u' = scale · (u + 0.5) − 0.5 + shift, per axis."""
+
+    scale: tuple[float, float]
+    shift: tuple[float, float]  # px of the new picture
+
+    def points(
+        self,
+        pixels: FloatArray,  # (..., 2) px
+    ) -> FloatArray:
+        """Map pixels of the old picture to the new one, (..., 2)."""
+        return (np.asarray(pixels) + 0.5) * self.scale - 0.5 + self.shift
+
+    def matrix(
+        self,
+        K: FloatArray,  # (3, 3) px
+    ) -> FloatArray:
+        """Map an intrinsic matrix of the old picture to the new one, (3, 3)."""
+        moved = np.array(K, dtype=np.float64)
+        moved[:2, :2] *= np.array(self.scale)[:, None]
+        moved[:2, 2] = self.points(moved[:2, 2])
+        return moved
+
+
+def image_fit(fit: str, old: Size, new: Size, where: str) -> ImageFit:
+    """Say how pixels move from a picture of one size to that of another.
+
+    Convention:
+        ``exact``: equal sizes. ``scale``: the whole picture, same aspect (to the rounding of one pixel).
+        ``crop``: the centre, unscaled. ``letterbox``: the whole picture scaled uniformly, centred bars.
+
+    Args:
+        fit: one of the four.
+        old: size in which the pixels count now.
+        new: size in which they are to count.
+        where: the words that begin an error message, with the view: ``view 'cam01': the video``.
+
+    Returns:
+        The map.
+
+    Raises:
+        InputError: the sizes do not allow this fit; the message names view, both sizes and the choices.
+    """
+    (w, h), (W, H) = new, old
+    sizes = f"{where} is {w}x{h}, the calibrated picture {W}x{H}"
+    if new == old:
+        return ImageFit((1.0, 1.0), (0.0, 0.0))
+    if fit == "exact":
+        hint = "; it looks turned by 90 degrees" if (h, w) == old else ""
+        raise InputError(f'{sizes}{hint}; say how they relate: fit = "scale", "crop" or "letterbox"')
+    if fit == "scale":
+        if min(abs(w * H / W - h), abs(h * W / H - w)) > 1.0:
+            raise InputError(f'{sizes}: the aspect differs, so fit = "scale" cannot be; use "crop" or "letterbox"')
+        return ImageFit((w / W, h / H), (0.0, 0.0))
+    if fit == "crop":
+        if w > W or h > H:
+            raise InputError(f'{sizes}: larger, so fit = "crop" cannot be; use "scale" or "letterbox"')
+        return ImageFit((1.0, 1.0), ((w - W) / 2, (h - H) / 2))
+    scale = min(w / W, h / H)
+    return ImageFit((scale, scale), ((w - scale * W) / 2, (h - scale * H) / 2))
