@@ -1,1 +1,75 @@
 """Everything that knows Blender: properties, panels, operators, the background job, the scene."""
+# pyright: reportAttributeAccessIssue=false, reportOptionalMemberAccess=false, reportArgumentType=false
+
+import bpy
+from bpy.app.handlers import persistent
+from bpy.props import PointerProperty
+
+from .host.cameras import set_resolution
+from .operators import (
+    SIGHTLINE_OT_cancel_solve,
+    SIGHTLINE_OT_export_take,
+    SIGHTLINE_OT_look_through,
+    SIGHTLINE_OT_open_report,
+    SIGHTLINE_OT_solve_take,
+    end_running_job,
+)
+from .panels import SIGHTLINE_PT_export, SIGHTLINE_PT_settings, SIGHTLINE_PT_solve, SIGHTLINE_PT_views
+from .properties import SIGHTLINE_PG_scene, SIGHTLINE_PG_settings, SIGHTLINE_PG_status
+
+CLASSES = (
+    SIGHTLINE_PG_settings,
+    SIGHTLINE_PG_scene,
+    SIGHTLINE_PG_status,
+    SIGHTLINE_OT_solve_take,
+    SIGHTLINE_OT_cancel_solve,
+    SIGHTLINE_OT_export_take,
+    SIGHTLINE_OT_open_report,
+    SIGHTLINE_OT_look_through,
+    SIGHTLINE_PT_solve,
+    SIGHTLINE_PT_views,
+    SIGHTLINE_PT_export,
+    SIGHTLINE_PT_settings,
+)
+
+
+@persistent
+def follow_the_camera(scene: bpy.types.Scene, *_: object) -> None:
+    """When the scene comes to look through one of our views, take that view's size; once, not for ever."""
+    known = scene.sightline
+    if scene.camera == known.looked_through:
+        return
+    known.looked_through = scene.camera
+    if scene.camera is not None:
+        set_resolution(scene, scene.camera)
+
+
+@persistent
+def end_job_before_loading(*_: object) -> None:
+    """A new file ends the solve of the one before."""
+    end_running_job()
+    bpy.context.window_manager.sightline.running = False
+
+
+_HANDLERS = (("depsgraph_update_post", follow_the_camera), ("load_pre", end_job_before_loading))
+
+
+def register() -> None:
+    """Make the extension known to Blender."""
+    for each in CLASSES:
+        bpy.utils.register_class(each)
+    bpy.types.Scene.sightline = PointerProperty(type=SIGHTLINE_PG_scene)
+    bpy.types.WindowManager.sightline = PointerProperty(type=SIGHTLINE_PG_status)
+    for name, handler in _HANDLERS:
+        getattr(bpy.app.handlers, name).append(handler)
+
+
+def unregister() -> None:
+    """Undo `register`, in reverse."""
+    end_running_job()
+    for name, handler in reversed(_HANDLERS):
+        getattr(bpy.app.handlers, name).remove(handler)
+    del bpy.types.WindowManager.sightline
+    del bpy.types.Scene.sightline
+    for each in reversed(CLASSES):
+        bpy.utils.unregister_class(each)

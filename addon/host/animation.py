@@ -1,4 +1,5 @@
 """Keyframes in bulk, on one code path for the actions of Blender 4.2 (no layers) to 5.x (layers and slots)."""
+# pyright: reportAttributeAccessIssue=false, reportOptionalMemberAccess=false, reportArgumentType=false
 
 from __future__ import annotations
 

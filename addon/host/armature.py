@@ -1,4 +1,5 @@
 """One armature per person: the T pose from the person's bone lengths, the motion as one action."""
+# pyright: reportAttributeAccessIssue=false, reportOptionalMemberAccess=false, reportArgumentType=false
 
 from __future__ import annotations
 

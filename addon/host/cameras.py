@@ -1,4 +1,5 @@
 """One Blender camera per view, with its footage behind it."""
+# pyright: reportAttributeAccessIssue=false, reportOptionalMemberAccess=false, reportArgumentType=false
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
 """One empty per joint whose keyed place, rotation and scale are the joint's mean and covariance."""
+# pyright: reportAttributeAccessIssue=false, reportOptionalMemberAccess=false, reportArgumentType=false
 
 from __future__ import annotations
 

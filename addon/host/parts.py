@@ -3,6 +3,7 @@
 Every object that Sightline makes carries plain custom properties (take, layer, view or person and joint),
 and the take's collection points to it. Names are for people: nothing here looks at them.
 """
+# pyright: reportAttributeAccessIssue=false, reportOptionalMemberAccess=false, reportArgumentType=false
 
 from __future__ import annotations
 

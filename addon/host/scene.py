@@ -2,6 +2,7 @@
 
 Solving again replaces what the solve before made, if nobody edited it, and touches nothing else.
 """
+# pyright: reportAttributeAccessIssue=false, reportOptionalMemberAccess=false, reportArgumentType=false
 
 from __future__ import annotations
 

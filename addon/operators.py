@@ -1,0 +1,228 @@
+"""What the buttons do: each collects its input, calls one function, and reports in one line."""
+# pyright: reportAttributeAccessIssue=false, reportOptionalMemberAccess=false, reportArgumentType=false, reportInvalidTypeForm=false
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+
+import bpy
+from bpy.props import StringProperty
+
+from ..inference.errors import Cancelled, InputError, SolveError
+from ..inference.files.solution import read_solution
+from . import solving
+from .host.cameras import set_resolution
+from .host.parts import VIEW, parts_in
+from .job import Job
+
+log = logging.getLogger(__name__)
+TICK_S = 0.1
+
+
+class _Running:
+    """The one solve that may run; it outlives the operator when a new file is loaded."""
+
+    job: Job | None = None
+
+
+def end_running_job() -> None:
+    """End the child process of a solve, if one runs."""
+    if _Running.job is not None:
+        _Running.job.close()
+        _Running.job = None
+
+
+class SIGHTLINE_OT_solve_take(bpy.types.Operator):
+    """Solve the take in a child process and enter cameras, armatures and uncertainty into the scene"""  # noqa: D415
+
+    bl_idname = "sightline.solve_take"
+    bl_label = "Solve 3D Pose"
+    bl_options = {"UNDO"}
+
+    take_path: StringProperty(subtype="FILE_PATH", options={"SKIP_SAVE"})
+    output_path: StringProperty(subtype="DIR_PATH", options={"SKIP_SAVE"})
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        if context.window_manager.sightline.running:
+            cls.poll_message_set("A solve is running")
+            return False
+        return True
+
+    def _request(self, context: bpy.types.Context) -> solving.Request:
+        chosen = context.scene.sightline
+        chosen.take_path = self.take_path or chosen.take_path
+        chosen.output_path = self.output_path or chosen.output_path
+        return solving.request_from_scene(context.scene)
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        """Wait for the result: background mode and scripts."""
+
+        def solve() -> set[str]:
+            return self._finished(context, solving.solve_blocking(context, self._request(context)))
+
+        return _guarded(self, solve)
+
+    def invoke(self, context: bpy.types.Context, _event: bpy.types.Event) -> set[str]:
+        """Start the solve and follow it by a timer."""
+
+        def start() -> set[str]:
+            self._wanted = self._request(context)
+            _Running.job = self._job = solving.start(self._wanted)
+            self._scene = context.scene
+            manager = context.window_manager
+            manager.sightline.running, manager.sightline.share, manager.sightline.text = True, 0.0, "Starting"
+            self._timer = manager.event_timer_add(TICK_S, window=context.window)
+            manager.modal_handler_add(self)
+            return {"RUNNING_MODAL"}
+
+        return _guarded(self, start)
+
+    def modal(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
+        if event.type != "TIMER":
+            return {"PASS_THROUGH"}
+        status = context.window_manager.sightline
+        for said in self._job.events():
+            status.share = said.share
+            left = "" if said.seconds_left is None else f", {said.seconds_left:.0f} s left"
+            status.text = f"{said.stage}: {said.done} of {said.total}{left}"
+            _redraw_panels(context)
+        if self._job.running:
+            return {"PASS_THROUGH"}
+        self._stop(context)
+
+        def enter() -> set[str]:
+            layer = context.view_layer if context.scene == self._scene else self._scene.view_layers[0]
+            with context.temp_override(scene=self._scene, view_layer=layer):
+                return self._finished(bpy.context, solving.enter(bpy.context, self._wanted, self._job.result()))
+
+        return _guarded(self, enter)
+
+    def cancel(self, context: bpy.types.Context) -> None:
+        """End with the window or the file."""
+        self._stop(context)
+        self._job.close()
+
+    def _stop(self, context: bpy.types.Context) -> None:
+        _Running.job = None
+        context.window_manager.event_timer_remove(self._timer)
+        context.window_manager.sightline.running = False
+        context.window_manager.sightline.text = ""
+        _redraw_panels(context)
+
+    def _finished(self, context: bpy.types.Context, built: solving.BuiltScene) -> set[str]:
+        for warning in built.warnings:
+            self.report({"WARNING"}, warning)
+        context.window_manager.sightline.text = f"Solved {built.take}"
+        self.report({"INFO"}, f"Solved {built.take}: " + context.scene.sightline.summary.split("\n")[0])
+        _redraw_panels(context)
+        return {"FINISHED"}
+
+
+class SIGHTLINE_OT_cancel_solve(bpy.types.Operator):
+    """Stop the running solve; the scene stays as it is"""  # noqa: D415
+
+    bl_idname = "sightline.cancel_solve"
+    bl_label = "Cancel"
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        return context.window_manager.sightline.running
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        if _Running.job is not None:
+            _Running.job.cancel()
+            context.window_manager.sightline.text = "Cancelling"
+        return {"FINISHED"}
+
+
+class SIGHTLINE_OT_export_take(bpy.types.Operator):
+    """Write the solved take in the chosen formats, beside its solution"""  # noqa: D415
+
+    bl_idname = "sightline.export_take"
+    bl_label = "Export"
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        return bool(context.scene.sightline.solution_path)
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        kept = context.scene.sightline
+
+        def write() -> set[str]:
+            solution = Path(bpy.path.abspath(kept.solution_path))
+            joints = read_solution(solution).solved
+            stem = solution.parent / kept.take
+            paths = solving.export_take(context, kept.take, joints, sorted(kept.formats), stem)
+            self.report({"INFO"}, "Wrote " + ", ".join(str(path) for path in paths))
+            return {"FINISHED"}
+
+        return _guarded(self, write)
+
+
+class SIGHTLINE_OT_open_report(bpy.types.Operator):
+    """Open the report of the last solve in the browser"""  # noqa: D415
+
+    bl_idname = "sightline.open_report"
+    bl_label = "Open Report"
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        return bool(context.scene.sightline.report_path)
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        path = Path(bpy.path.abspath(context.scene.sightline.report_path))
+        if not path.is_file():
+            return _refuse(self, InputError(f"{path} is not there any more; solve again"))
+        bpy.ops.wm.path_open(filepath=str(path))
+        return {"FINISHED"}
+
+
+class SIGHTLINE_OT_look_through(bpy.types.Operator):
+    """Look through the camera of a view, at the size of its footage"""  # noqa: D415
+
+    bl_idname = "sightline.look_through"
+    bl_label = "Look Through"
+
+    view: StringProperty()
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        cameras = parts_in(context.scene, "camera", context.scene.sightline.take or None)
+        camera = next((item for item in cameras if item.get(VIEW) == self.view), None)
+        if camera is None:
+            return _refuse(self, InputError(f"no camera in this scene stands for the view {self.view!r}"))
+        context.scene.camera = camera
+        set_resolution(context.scene, camera)
+        if context.space_data is not None and context.space_data.type == "VIEW_3D":
+            context.space_data.region_3d.view_perspective = "CAMERA"
+        return {"FINISHED"}
+
+
+def _guarded(operator: bpy.types.Operator, work: Callable[[], set[str]]) -> set[str]:
+    """Do the work of an operator; whatever goes wrong becomes a report."""
+    try:
+        return work()
+    except Exception as problem:  # noqa: BLE001 - the outermost frame of every operator
+        return _refuse(operator, problem)
+
+
+def _refuse(operator: bpy.types.Operator, problem: Exception) -> set[str]:
+    """Report a problem in one line; what nobody foresaw goes to the log with its trace."""
+    if isinstance(problem, Cancelled):
+        operator.report({"INFO"}, "Cancelled; the scene is as it was")
+    elif isinstance(problem, SolveError):
+        operator.report({"ERROR"}, " ".join(str(problem).split()))
+    else:
+        log.error("unexpected error", exc_info=problem)
+        operator.report({"ERROR"}, f"Unexpected {type(problem).__name__}: {problem}; the console shows more")
+    return {"CANCELLED"}
+
+
+def _redraw_panels(context: bpy.types.Context) -> None:
+    """Redraw the sidebars only: drawing a whole 3D view takes longer than a tick."""
+    for window in context.window_manager.windows:
+        for area in window.screen.areas:
+            if area.type == "VIEW_3D":
+                for region in area.regions:
+                    if region.type == "UI":
+                        region.tag_redraw()

@@ -1,0 +1,134 @@
+"""A solve from the take's file to the scene; the panel and tools/batch_solve.py both go through here."""
+# pyright: reportAttributeAccessIssue=false, reportOptionalMemberAccess=false, reportArgumentType=false
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import bpy
+import numpy as np
+
+from ..inference.errors import Cancelled, InputError
+from ..inference.files.solution import read_solution
+from ..inference.take import Take, read_take
+from ..inference.types import Keypoints3D, Solution
+from .host.export import Exported, export
+from .host.scene import BuiltScene, build_scene, take_info
+from .job import Event, Job, worker_command
+from .properties import read_settings, settings_as_text
+
+POLL_S = 0.05
+
+
+@dataclass(frozen=True)
+class Request:
+    """What to solve, and where the results go."""
+
+    take: Take
+    out: Path
+    settings: Mapping[str, str] = field(default_factory=dict)  # overrides, as on the command line
+
+
+def request_for(take_path: Path, out: Path | None = None, settings: Mapping[str, str] | None = None) -> Request:
+    """Read a take and choose its output folder: beside the take unless one is given.
+
+    Raises:
+        InputError: the take cannot be used.
+    """
+    take = read_take(take_path, settings or {})
+    return Request(take, (out or default_output(take.path)).absolute(), settings or {})
+
+
+def default_output(take_path: Path) -> Path:
+    """Return the folder beside a take file that its results go to."""
+    return take_path.with_name(f"{take_path.stem}_sightline")
+
+
+def request_from_scene(scene: bpy.types.Scene) -> Request:
+    """Read the panel's fields.
+
+    Raises:
+        InputError: no take is named, or it cannot be used.
+    """
+    chosen = scene.sightline
+    if not chosen.take_path.strip():
+        raise InputError("no take is chosen; pick a take.toml in the panel Solve 3D Pose")
+    out = Path(bpy.path.abspath(chosen.output_path)) if chosen.output_path.strip() else None
+    settings = settings_as_text(read_settings(chosen.settings)) if chosen.use_settings else {}
+    return request_for(Path(bpy.path.abspath(chosen.take_path)), out, settings)
+
+
+def start(request: Request) -> Job:
+    """Start the child process that solves."""
+    return Job(worker_command(request.take.path, request.out, request.settings))
+
+
+def enter(context: bpy.types.Context, request: Request, solution_file: Path) -> BuiltScene:
+    """Enter the child's result into the scene, and remember in the scene where it came from."""
+    solution = read_solution(solution_file)
+    built = build_scene(context, solution, take_info(request.take))
+    kept = context.scene.sightline
+    kept.take, kept.take_path = request.take.name, str(request.take.path)
+    kept.solution_path, kept.report_path = str(solution_file), str(request.out / "report.html")
+    kept.summary = "\n".join(summary(solution))
+    kept.show_ellipsoids, kept.show_raw = kept.show_ellipsoids, kept.show_raw  # apply to new collections
+    return built
+
+
+def solve_blocking(
+    context: bpy.types.Context, request: Request, on_event: Callable[[Event], None] = lambda _event: None
+) -> BuiltScene:
+    """Solve and wait for it: background mode and scripts.
+
+    Raises:
+        SolveError: the solve failed, was refused or cancelled; Ctrl-C counts as cancelling.
+    """
+    job = start(request)
+    try:
+        while job.running:
+            for event in job.events():
+                on_event(event)
+            time.sleep(POLL_S)
+        for event in job.events():
+            on_event(event)
+        return enter(context, request, job.result())
+    except KeyboardInterrupt:
+        job.cancel()
+        while job.running:
+            job.events()
+            time.sleep(POLL_S)
+        raise Cancelled("cancelled by the user") from None
+    finally:
+        job.close()
+
+
+def export_take(
+    context: bpy.types.Context, take: str, joints: Keypoints3D, formats: list[str], stem: Path
+) -> list[Path]:
+    """Write the chosen formats beside each other, as ``stem.<format>``."""
+    exported = Exported(take, joints, context.scene.sightline.export_ellipsoids)
+    return [path for name in formats for path in export(context, exported, name, stem.with_name(f"{stem.name}.{name}"))]
+
+
+def summary(solution: Solution, worst: int = 3) -> list[str]:
+    """Say in a few lines how much of a solution to trust: seen share, the joints seen least, the least sure ones."""
+    solved = solution.solved
+    seen = solved.observed
+    frames, persons = seen.shape[:2]
+    lines = [
+        f"{frames} frames, {persons} person(s): {seen.mean():.0%} of joints observed" if seen.size else "no joints"
+    ]
+    share = seen.mean(axis=(0, 1)) if seen.size else np.zeros(0)
+    least = [j for j in np.argsort(share, kind="stable")[:worst] if share[j] < 0.995]
+    if least:
+        lines.append("Least seen: " + ", ".join(f"{solved.joint_names[j]} {share[j]:.0%}" for j in least))
+    sigma = np.sqrt(np.trace(solved.covariance, axis1=-2, axis2=-1) / 3)
+    known = [j for j in range(len(share)) if share[j] > 0]
+    typical = {j: float(np.nanmedian(sigma[:, :, j])) for j in known}
+    unsure = sorted(known, key=lambda j: -typical[j])[:worst]
+    if unsure:
+        lines.append("Least sure: " + ", ".join(f"{solved.joint_names[j]} ±{typical[j] * 100:.1f} cm" for j in unsure))
+    return lines

@@ -1,0 +1,87 @@
+"""Registering, the settings behind the panel, and looking through a view."""
+
+import dataclasses
+
+import bpy
+import pytest
+from sightline import addon
+from sightline.addon import properties
+from sightline.addon.host.scene import TakeInfo, build_scene
+from sightline.inference.config import SolveSettings, settings_from
+from sightline.inference.take import parse_overrides
+
+
+def test_ten_times_in_a_row():
+    before = {name: len(getattr(bpy.app.handlers, name)) for name, _ in addon._HANDLERS}
+    for _ in range(10):
+        addon.register()
+        assert "solve_take" in dir(bpy.ops.sightline) and bpy.context.scene.sightline is not None
+        addon.unregister()
+    assert not hasattr(bpy.types.Scene, "sightline") and not hasattr(bpy.types, "SIGHTLINE_PT_solve")
+    assert {name: len(getattr(bpy.app.handlers, name)) for name, _ in addon._HANDLERS} == before
+
+
+def test_every_setting_has_a_property_and_comes_back(registered):
+    group = bpy.context.scene.sightline.settings
+    assert properties.read_settings(group) == SolveSettings()
+    changed = {}
+    for stage in dataclasses.fields(SolveSettings):
+        values = getattr(SolveSettings(), stage.name)
+        other = {
+            f.name: {bool: lambda v: not v, int: lambda v: v + 1, float: lambda v: v + 0.25, str: lambda v: v + "x y"}[
+                type(getattr(values, f.name))
+            ](getattr(values, f.name))
+            for f in dataclasses.fields(values)
+        }
+        changed[stage.name] = dataclasses.replace(values, **other)
+    wanted = SolveSettings(**changed)
+    properties.write_settings(group, wanted)
+    assert properties.read_settings(group) == wanted
+    properties.write_settings(group, SolveSettings())
+
+
+def test_settings_as_text_are_read_back_by_the_solve(registered):
+    detection = dataclasses.replace(SolveSettings().detection, detector="my own model", redetect_every=7)
+    wanted = dataclasses.replace(SolveSettings(), detection=detection)
+    assert settings_from(parse_overrides(properties.settings_as_text(wanted))) == wanted
+
+
+def test_a_forgotten_setting_would_be_seen(monkeypatch, registered):
+    """Negative control: with one name missing, the walk above does not come back."""
+    names = properties.setting_names()[1:]
+    monkeypatch.setattr(properties, "setting_names", lambda: names)
+    stage = dataclasses.fields(SolveSettings)[0].name
+    first = dataclasses.fields(getattr(SolveSettings(), stage))[0].name
+    wanted = dataclasses.replace(
+        SolveSettings(), **{stage: dataclasses.replace(getattr(SolveSettings(), stage), **{first: "other"})}
+    )
+    properties.write_settings(bpy.context.scene.sightline.settings, wanted)
+    assert properties.read_settings(bpy.context.scene.sightline.settings) != wanted
+
+
+def test_looking_through_a_view_takes_its_size(empty_scene, registered, make_solution):
+    scene = empty_scene.scene
+    built = build_scene(empty_scene, make_solution(), TakeInfo("balancing"))
+    bpy.context.view_layer.update()
+    scene.camera = built.cameras[1]
+    bpy.context.view_layer.update()
+    assert (scene.render.resolution_x, scene.render.resolution_y) == (1080, 1920)
+    scene.render.resolution_x = 540  # the user's wish stands
+    built.cameras[1].location.x += 0.1
+    bpy.context.view_layer.update()
+    assert scene.render.resolution_x == 540
+    assert bpy.ops.sightline.look_through(view="side") == {"FINISHED"}
+    assert scene.camera == built.cameras[2] and scene.render.resolution_y == 480
+    with pytest.raises(RuntimeError, match="'nobody'"):
+        bpy.ops.sightline.look_through(view="nobody")
+
+
+def test_the_ellipsoids_can_be_hidden(empty_scene, registered, make_solution):
+    built = build_scene(empty_scene, make_solution(), TakeInfo("balancing"))
+    chosen = empty_scene.scene.sightline
+    chosen.take = "balancing"
+    group = built.ellipsoids[0].users_collection[0]
+    chosen.show_ellipsoids = False
+    assert group.hide_viewport
+    chosen.show_ellipsoids = True
+    assert not group.hide_viewport
