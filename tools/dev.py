@@ -60,9 +60,9 @@ def run_bounded(command: Sequence[str | Path], timeout_s: float, env: Mapping[st
     Returns:
         The exit code; 124 when the time was over.
     """
-    grouped = {"start_new_session": True} if os.name == "posix" else {}
     words = [str(word) for word in command]
-    with subprocess.Popen(words, cwd=ROOT, env={**os.environ, **(env or {})}, **grouped) as process:
+    own_group = os.name == "posix"
+    with subprocess.Popen(words, cwd=ROOT, env={**os.environ, **(env or {})}, start_new_session=own_group) as process:
         try:
             return process.wait(timeout_s)
         except subprocess.TimeoutExpired:
