@@ -37,7 +37,7 @@ class ImageFit:
         return moved
 
 
-def image_fit(fit: str, old: Size, new: Size, where: str) -> ImageFit:
+def image_fit(fit: str, old: Size, new: Size, where: str, old_name: str = "the calibrated picture") -> ImageFit:
     """Say how pixels move from a picture of one size to that of another.
 
     Convention:
@@ -49,6 +49,7 @@ def image_fit(fit: str, old: Size, new: Size, where: str) -> ImageFit:
         old: size in which the pixels count now.
         new: size in which they are to count.
         where: the words that begin an error message, with the view: ``view 'cam01': the video``.
+        old_name: what the old size is called in messages.
 
     Returns:
         The map.
@@ -57,7 +58,7 @@ def image_fit(fit: str, old: Size, new: Size, where: str) -> ImageFit:
         InputError: the sizes do not allow this fit; the message names view, both sizes and the choices.
     """
     (w, h), (W, H) = new, old
-    sizes = f"{where} is {w}x{h}, the calibrated picture {W}x{H}"
+    sizes = f"{where} is {w}x{h}, {old_name} {W}x{H}"
     if new == old:
         return ImageFit((1.0, 1.0), (0.0, 0.0))
     if fit == "exact":

@@ -1,0 +1,180 @@
+"""The cameras of a take: matched to its views by name, in the pixels of the views' own videos."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import math
+import re
+from collections.abc import Mapping
+
+import numpy as np
+
+from .errors import CalibrationError, InputError
+from .files.calibration import read_calibration
+from .files.camera_table import Calibration
+from .image_fit import image_fit
+from .shapes import FloatArray
+from .take import CalibrationSource, Take, View
+from .types import Camera, CameraRig, Intrinsics
+
+_EXACT_GAUGE = "the calibration file's own world; the cameras are taken as exact"
+_TRUSTED_GAUGE = "the calibration file's own world; every camera is free by the stated sigmas"
+
+
+def rig_for_take(take: Take, sizes: Mapping[str, tuple[int, int]]) -> tuple[CameraRig, list[str]]:
+    """Read the calibration of a take and bring its cameras into the views' own pixels.
+
+    Convention:
+        cameras in view order and named as the views; poses are those of the file, in metres. A camera N of
+        caliscope answers to ``cam_N`` and ``N``. ``fit`` moves K; distortion stays, it is free of pixels.
+        The covariance follows from ``rotation_sigma_deg`` and ``centre_sigma_m``; zeros where neither stands.
+
+    Args:
+        take: the take; its calibration names a file.
+        sizes: (width, height) px of the views' pictures by view name; a view that is missing has the
+            calibrated size.
+
+    Returns:
+        The rig, and warnings.
+
+    Raises:
+        InputError: names or sizes do not match; the message names the view and what there is instead.
+        CalibrationError: a file is broken, or gives fewer than two of the views a pose.
+    """
+    source = take.calibration
+    if source.path is None:
+        raise CalibrationError('calibration source = "self" has no file; name one under [calibration]')
+    calibration = read_calibration(source.path, source.units, take.height_m)
+    if len(calibration.cameras) < 2:
+        raise CalibrationError(
+            f"{source.path} gives a pose to {len(calibration.cameras)} cameras; a solve needs at least two"
+        )
+    warnings = list(calibration.warnings)
+    lenses = _second_lenses(take, warnings)
+    cameras: list[Camera] = []
+    used: dict[str, str] = {}
+    for view in take.views:
+        name = _camera_name(view.name, calibration, str(source.path))
+        if name in used:
+            raise InputError(f"views {used[name]!r} and {view.name!r} both mean camera {name!r} of {source.path}")
+        used[name] = view.name
+        camera = _with_lens(calibration.cameras[name], lenses, name)
+        cameras.append(_in_video(camera, view, sizes.get(view.name), calibration.turns.get(name, 0)))
+    covariance = _covariance(cameras, source)
+    return CameraRig(tuple(cameras), covariance, _TRUSTED_GAUGE if covariance.any() else _EXACT_GAUGE), warnings
+
+
+def turned(camera: Camera, quarters: int) -> Camera:
+    """Turn a camera about its axis as its image is turned clockwise by quarter turns.
+
+    Convention:
+        a pixel (u, v) of a W x H image goes to (H - 1 - v, u) at each turn; world points and rays stay together.
+
+    Args:
+        camera: lens and pose.
+        quarters: clockwise quarter turns.
+
+    Returns:
+        The turned camera.
+
+    Raises:
+        CalibrationError: the lens has OpenCV's tilted sensor, which cannot be turned.
+    """
+    for _ in range(quarters % 4):
+        camera = _turned_once(camera)
+    return camera
+
+
+def _turned_once(camera: Camera) -> Camera:
+    inner = camera.intrinsics
+    (width, height), K = inner.image_size, inner.K
+    # x' = -y and y' = x, so fx' = fy, cx' = H - 1 - cy; the skew goes to the other side, so it must be zero.
+    if K[0, 1] != 0:
+        raise CalibrationError(f"camera {camera.name!r}: a lens with skew cannot be turned")
+    turned_K = np.array([[K[1, 1], 0, height - 1 - K[1, 2]], [0, K[0, 0], K[0, 2]], [0, 0, 1]])
+    distortion = np.array(inner.distortion)
+    if inner.distortion_model == "opencv":
+        if len(distortion) == 14 and distortion[12:].any():
+            raise CalibrationError(f"camera {camera.name!r}: a lens with a tilted sensor cannot be turned")
+        p1, p2 = distortion[2:4]
+        distortion[2:4] = p2, -p1  # (p2, p1) is a vector in the image and turns with it
+        if len(distortion) >= 12:
+            s1, s2, s3, s4 = distortion[8:12]
+            distortion[8:12] = -s3, -s4, s1, s2
+    turn = np.array([[0.0, -1.0, 0.0], [1.0, 0.0, 0.0], [0.0, 0.0, 1.0]])
+    lens = Intrinsics(inner.name, (height, width), turned_K, distortion, inner.distortion_model)
+    return Camera(lens, turn @ camera.R, turn @ camera.t)
+
+
+def _second_lenses(take: Take, warnings: list[str]) -> dict[str, Intrinsics]:
+    path = take.calibration.intrinsics
+    if path is None:
+        return {}
+    lenses = read_calibration(path, take.calibration.units, take.height_m)
+    found = {view.name: _find(view.name, lenses.lenses) for view in take.views}
+    if not any(found.values()):
+        raise CalibrationError(
+            f"[calibration] intrinsics {path} has no lens of any view; its names: {', '.join(lenses.lenses)}"
+        )
+    missing = [name for name, lens in found.items() if lens is None]
+    if missing:
+        warnings.append(f"{path} has no lens of {', '.join(missing)}: the calibration's own is used")
+    return dict(lenses.lenses)
+
+
+def _with_lens(camera: Camera, lenses: Mapping[str, Intrinsics], name: str) -> Camera:
+    other = _find(name, lenses)
+    return camera if other is None else Camera(lenses[other], camera.R, camera.t)
+
+
+def _camera_name(view: str, calibration: Calibration, path: str) -> str:
+    name = _find(view, calibration.cameras)
+    if name is not None:
+        return name
+    if _find(view, calibration.lenses) is not None:
+        raise CalibrationError(f"view {view!r}: its camera in {path} has no pose; calibrate it, or leave the view out")
+    names = list(calibration.cameras)
+    close = difflib.get_close_matches(view, names, n=1, cutoff=0.4)
+    nearest = f"; the nearest is {close[0]!r}" if close else ""
+    raise InputError(f"view {view!r} is not in {path}, which has {', '.join(names)}{nearest}; rename the view")
+
+
+def _find(name: str, known: Mapping[str, object]) -> str | None:
+    number = re.fullmatch(r"(?:cam_)?([0-9]+)", name)
+    also = (f"cam_{number[1]}", number[1]) if number else ()
+    return next((other for other in (name, *also) if other in known), None)
+
+
+def _in_video(camera: Camera, view: View, size: tuple[int, int] | None, quarters: int) -> Camera:
+    """Bring a camera into the pixels of the view's video, turning it where the video was turned upright."""
+    calibrated = camera.intrinsics.image_size
+    size = size or view.size or calibrated
+    if quarters % 2 and size != calibrated and _wider(size) == -_wider(calibrated):
+        camera = turned(camera, quarters)
+    inner = camera.intrinsics
+    move = image_fit(view.fit, inner.image_size, size, f"view {view.name!r}: the video")
+    lens = dataclasses.replace(inner, name=view.name, image_size=size, K=move.matrix(inner.K))
+    return Camera(lens, camera.R, camera.t)
+
+
+def _wider(size: tuple[int, int]) -> int:
+    return (size[0] > size[1]) - (size[0] < size[1])
+
+
+def _covariance(cameras: list[Camera], source: CalibrationSource) -> FloatArray:
+    """(6V, 6V) of rotation vectors (left-multiplied) and t, for independent errors of rotation and centre.
+
+    R' = exp(d) R and t' = -R' C', so the change of t is d x t - R dC.
+    """
+    covariance = np.zeros((6 * len(cameras), 6 * len(cameras)))
+    rotation = math.radians(source.rotation_sigma_deg or 0.0)
+    spread = np.diag([rotation**2] * 3 + [(source.centre_sigma_m or 0.0) ** 2] * 3)
+    for number, camera in enumerate(cameras):
+        x, y, z = camera.t
+        slopes = np.eye(6)
+        slopes[3:, :3] = [[0, z, -y], [-z, 0, x], [y, -x, 0]]  # d x t as a matrix on d: -[t]x
+        slopes[3:, 3:] = -camera.R
+        block = slice(6 * number, 6 * number + 6)
+        covariance[block, block] = slopes @ spread @ slopes.T
+    return covariance
