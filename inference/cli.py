@@ -19,9 +19,9 @@ from .calibrate import calibrate
 from .config import settings_from
 from .errors import Cancelled, InputError, SolveError
 from .perception.detector import load_detector
+from .perception.images import detect_images
 from .perception.manage import add_model, list_models
 from .perception.packs import fetch_pack
-from .perception.pictures import detect_images
 from .pipeline import solve
 from .progress import BarProgress, JsonProgress, Progress
 from .take import parse_overrides, read_take, split_overrides

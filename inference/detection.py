@@ -94,9 +94,10 @@ def _imported(item: OpenedView, calibrated_size: tuple[int, int]) -> Keypoints2D
     view = item.view
     assert view.keypoints is not None and view.keypoint_layout is not None  # checked when the take was read
     size = item.size or calibrated_size
-    return link_detections(
-        read_openpose(view.keypoints, view.keypoint_layout, view.name, item.fps, size, view.keypoint_size)
+    detections = read_openpose(
+        view.keypoints, view.keypoint_layout, view.name, item.fps, size, view.keypoint_size, view.fit
     )
+    return link_detections(detections)
 
 
 def _detected(take: Take, item: OpenedView, frames: tuple[int, int], detector: Detector, watch: Ticker) -> Keypoints2D:
