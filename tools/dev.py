@@ -197,7 +197,7 @@ def main_environment(runtime: str | None = None) -> Path:
     """Make `.venv`: everything but PyTorch, with the bpy module, its stubs aside, and the detector pack."""
     folder = ROOT / ".venv"
     python = make_environment(folder, [*requirements("fetch", "dev"), f"bpy=={BPY_VERSION}"], runtime)
-    if not (folder / "stubs" / "bpy").is_dir():
+    if not (folder / "stubs" / "bpy-stubs").is_dir():
         # Stubs in site-packages would shadow the bpy module itself.
         options = ["--no-deps", "--target", str(folder / "stubs")]
         pip_install(folder, [STUBS], read_constraints(CONSTRAINTS.read_text(encoding="utf-8")), *options)
