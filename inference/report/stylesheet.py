@@ -42,6 +42,7 @@ svg text { font-size: 12px; fill: var(--soft); }
 .middle { stroke: var(--line); } .upper { stroke: var(--faint); }
 .level { stroke: var(--soft); stroke-dasharray: 4 5; stroke-width: 1; } .axis { stroke: var(--soft); }
 code { font-size: .85em; overflow-wrap: anywhere; }
-@media (max-width: 560px) { body { padding: 10px; } section, header { padding: 14px; border-radius: 8px; } }
+@media (max-width: 560px) { body { padding: 10px; } section, header { padding: 14px; border-radius: 8px; }
+  figure { flex-basis: 44% !important; } }
 @media print { body { max-width: none; } section { break-inside: avoid; } }
 """
