@@ -24,7 +24,7 @@ def write_solution(path: Path, solution: Solution) -> None:
     """Write a solution.
 
     Convention:
-        keys and units of the table in ``docs/files.md``; joints are those of ``solution.solved``, in its order, and
+        one key per row of the contract's table; joints are those of ``solution.solved``, in its order, and
         the raw layer is brought into that order (joints it lacks are unobserved). ``parents`` is -1 for the root and
         for joints outside the skeleton; ``bone_joints`` are (start, end) as numbers of joints. Written to a temporary
         name and renamed.
