@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tracemalloc
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
@@ -124,6 +125,35 @@ def test_the_first_frame_is_time_zero(tmp_path: Path) -> None:
     footage = open_footage("cam", str(path))
     assert footage.timestamps_s[0] == 0 and len(footage.timestamps_s) == 20
     assert number_in(read_frame(footage, 15)) == 15
+
+
+def test_an_edit_list_hides_frames(tmp_path: Path) -> None:
+    """The list is made to begin five frames into the track: those are kept in the file but not shown."""
+    path = write_video(tmp_path / "e.mp4", range(30), options={"bf": "0"}, gop=10)
+    data = bytearray(path.read_bytes())
+    at = data.index(b"elst") + 8  # behind the name: version and flags; then count, duration, media time
+    assert int.from_bytes(data[at : at + 4], "big") == 1 and int.from_bytes(data[at + 8 : at + 12], "big") == 0
+    timescale_at = data.index(b"mdhd") + 16
+    timescale = int.from_bytes(data[timescale_at : timescale_at + 4], "big")
+    data[at + 8 : at + 12] = (5 * timescale // 30).to_bytes(4, "big")
+    path.write_bytes(data)
+    footage = open_footage("cam", str(path))
+    numbers = [number_in(image) for _, image in read_frames(footage)]
+    assert numbers == list(range(5, 30)) and len(footage.timestamps_s) == 25
+    np.testing.assert_allclose(footage.timestamps_s, np.arange(25) / 30, atol=1e-4)
+    assert number_in(read_frame(footage, 12)) == 17
+
+
+def test_memory_does_not_grow_with_the_clip(tmp_path: Path) -> None:
+    """Of our own arrays (the codec's lie outside): one frame handed out, one being made, and the index."""
+    footage = open_footage("cam", str(write_video(tmp_path / "m.mp4", range(120))))
+    frame_bytes = 64 * 128 * 3
+    tracemalloc.start()
+    for _ in read_frames(footage):
+        pass
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 4 * frame_bytes + 200_000  # the second term: Python's own; 120 frames are 2.9 MB
 
 
 @pytest.mark.parametrize("turn", [90, 180, -90])
