@@ -2,7 +2,9 @@
 # pyright: reportAttributeAccessIssue=false, reportOptionalMemberAccess=false, reportArgumentType=false, reportInvalidTypeForm=false
 
 import logging
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Generator
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import bpy
@@ -17,6 +19,7 @@ from .job import Job
 
 log = logging.getLogger(__name__)
 TICK_S = 0.1
+STEPS_S = 0.05  # of every tick go into entering the result
 
 
 class _Running:
@@ -69,7 +72,9 @@ class SIGHTLINE_OT_solve_take(bpy.types.Operator):
         def start() -> set[str]:
             self._wanted = self._request(context)
             _Running.job = self._job = solving.start(self._wanted)
-            self._scene = context.scene
+            self._reading: Future[solving.Prepared] | None = None
+            self._steps: Generator[float, None, solving.BuiltScene] | None = None
+            self._scene_name = context.scene.name  # an undo meanwhile would leave a pointer astray
             manager = context.window_manager
             manager.sightline.running, manager.sightline.share, manager.sightline.text = True, 0.0, "Starting"
             self._timer = manager.event_timer_add(TICK_S, window=context.window)
@@ -79,24 +84,39 @@ class SIGHTLINE_OT_solve_take(bpy.types.Operator):
         return _guarded(self, start)
 
     def modal(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
-        if event.type != "TIMER":
-            return {"PASS_THROUGH"}
-        status = context.window_manager.sightline
+        if event.type != "TIMER":  # while objects are made, nobody may undo or delete them
+            return {"PASS_THROUGH"} if self._steps is None else {"RUNNING_MODAL"}
+        result = _guarded(self, lambda: self._advance(context))
+        if result != {"RUNNING_MODAL"}:
+            self._stop(context)
+        return result if result != {"RUNNING_MODAL"} or self._steps is not None else {"PASS_THROUGH"}
+
+    def _advance(self, context: bpy.types.Context) -> set[str]:
+        """Do what is due: listen to the child, then read its result in a thread, then enter it step by step."""
         for said in self._job.events():
-            status.share = said.share
             left = "" if said.seconds_left is None else f", {said.seconds_left:.0f} s left"
-            status.text = f"{said.stage}: {said.done} of {said.total}{left}"
-            _redraw_panels(context)
+            _show(context, said.share, f"{said.stage}: {said.done} of {said.total}{left}")
         if self._job.running:
-            return {"PASS_THROUGH"}
-        self._stop(context)
-
-        def enter() -> set[str]:
-            layer = context.view_layer if context.scene == self._scene else self._scene.view_layers[0]
-            with context.temp_override(scene=self._scene, view_layer=layer):
-                return self._finished(bpy.context, solving.enter(bpy.context, self._wanted, self._job.result()))
-
-        return _guarded(self, enter)
+            return {"RUNNING_MODAL"}
+        if self._reading is None:
+            reader = ThreadPoolExecutor(1)
+            self._reading = reader.submit(solving.read_result, self._job.result())
+            reader.shutdown(wait=False)
+            _show(context, 0.0, "Reading the result")
+        if not self._reading.done():
+            return {"RUNNING_MODAL"}
+        scene = bpy.data.scenes.get(self._scene_name) or context.scene
+        layer = context.view_layer if context.scene == scene else scene.view_layers[0]
+        with context.temp_override(scene=scene, view_layer=layer):
+            if self._steps is None:
+                self._steps = solving.enter_steps(bpy.context, self._wanted, self._reading.result())
+            end = time.monotonic() + STEPS_S
+            try:
+                while time.monotonic() < end:
+                    _show(context, next(self._steps), "Entering the result")
+            except StopIteration as built:
+                return self._finished(context, built.value)
+        return {"RUNNING_MODAL"}
 
     def cancel(self, context: bpy.types.Context) -> None:
         """End with the window or the file."""
@@ -113,9 +133,7 @@ class SIGHTLINE_OT_solve_take(bpy.types.Operator):
     def _finished(self, context: bpy.types.Context, built: solving.BuiltScene) -> set[str]:
         for warning in built.warnings:
             self.report({"WARNING"}, warning)
-        context.window_manager.sightline.text = f"Solved {built.take}"
         self.report({"INFO"}, f"Solved {built.take}: " + context.scene.sightline.summary.split("\n")[0])
-        _redraw_panels(context)
         return {"FINISHED"}
 
 
@@ -216,6 +234,12 @@ def _refuse(operator: bpy.types.Operator, problem: Exception) -> set[str]:
         log.error("unexpected error", exc_info=problem)
         operator.report({"ERROR"}, f"Unexpected {type(problem).__name__}: {problem}; the console shows more")
     return {"CANCELLED"}
+
+
+def _show(context: bpy.types.Context, share: float, text: str) -> None:
+    status = context.window_manager.sightline
+    status.share, status.text = share, text
+    _redraw_panels(context)
 
 
 def _redraw_panels(context: bpy.types.Context) -> None:

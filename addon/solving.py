@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from ..inference.files.solution import read_solution
 from ..inference.take import Take, read_take
 from ..inference.types import Keypoints3D, Solution
 from .host.export import Exported, export
-from .host.scene import BuiltScene, build_scene, take_info
+from .host.scene import BuiltScene, Prepared, build_steps, prepare, take_info
 from .job import Event, Job, worker_command
 from .properties import read_settings, settings_as_text
 
@@ -66,16 +66,31 @@ def start(request: Request) -> Job:
     return Job(worker_command(request.take.path, request.out, request.settings))
 
 
-def enter(context: bpy.types.Context, request: Request, solution_file: Path) -> BuiltScene:
-    """Enter the child's result into the scene, and remember in the scene where it came from."""
-    solution = read_solution(solution_file)
-    built = build_scene(context, solution, take_info(request.take))
-    kept = context.scene.sightline
+def read_result(solution_file: Path) -> Prepared:
+    """Read the child's result and compute what the scene will show; touches no bpy, so it may run in a thread."""
+    return prepare(read_solution(solution_file))
+
+
+def enter_steps(context: bpy.types.Context, request: Request, prepared: Prepared) -> Generator[float, None, BuiltScene]:
+    """Enter a result into the scene in short steps, and remember in the scene where it came from."""
+    scene = context.scene
+    built = yield from build_steps(context, prepared, take_info(request.take))
+    kept = scene.sightline
     kept.take, kept.take_path = request.take.name, str(request.take.path)
-    kept.solution_path, kept.report_path = str(solution_file), str(request.out / "report.html")
-    kept.summary = "\n".join(summary(solution))
+    kept.solution_path, kept.report_path = str(request.out / "solution.npz"), str(request.out / "report.html")
+    kept.summary = "\n".join(summary(prepared.solution))
     kept.show_ellipsoids, kept.show_raw = kept.show_ellipsoids, kept.show_raw  # apply to new collections
     return built
+
+
+def enter(context: bpy.types.Context, request: Request, solution_file: Path) -> BuiltScene:
+    """Enter the child's result into the scene, all at once."""
+    steps = enter_steps(context, request, read_result(solution_file))
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            return end.value
 
 
 def solve_blocking(

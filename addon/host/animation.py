@@ -80,11 +80,9 @@ def action_fingerprint(item: bpy.types.Object) -> str:
     pieces: list[bytes | str] = [str(len(animation.nla_tracks)), str(len(animation.drivers))]
     for curve in _curves(animation.action):
         keys = np.empty((len(curve.keyframe_points), 2), dtype=np.float32)
-        kinds = np.empty(len(keys), dtype=np.int32)
         curve.keyframe_points.foreach_get("co", keys.ravel())
-        curve.keyframe_points.foreach_get("interpolation", kinds)
         state = f"{curve.data_path} {curve.array_index} {curve.mute} {len(curve.modifiers)} {curve.extrapolation}"
-        pieces += [state, keys.tobytes(), kinds.tobytes()]
+        pieces += [state, keys.tobytes()]
     return digest(*pieces)
 
 

@@ -170,13 +170,31 @@ def pose_curves(
     bones = len(motion.skeleton.bone_names)
     check_shapes(rest_root=(rest_root, "3"), rest_rotation=(rest_rotation, f"{bones + 1} 3 3"))
     parents = motion.skeleton.bone_parents + 1  # the root bone is bone 0
-    root = matrices(motion.root_rotation[:, person])  # (T, 3, 3)
-    local = matrices(motion.local_rotation[:, person])  # (T, B, 3, 3)
-    local = np.where((parents == 0)[:, None, None], np.swapaxes(root, -1, -2)[:, None] @ local, local)
-    from_rest = np.swapaxes(rest_rotation[1:], -1, -2) @ rest_rotation[parents]
-    basis = np.concatenate([(rest_rotation[0].T @ root)[:, None], from_rest @ local], axis=1)
+    root, local = motion.root_rotation[:, person], motion.local_rotation[:, person]
+    from_rest = quaternions(np.swapaxes(rest_rotation[1:], -1, -2) @ rest_rotation[parents])
+    local = np.where((parents == 0)[:, None], _product(_inverse(root)[:, None], local), local)
+    basis = np.concatenate(
+        [_product(_inverse(quaternions(rest_rotation[:1])), root)[:, None], _product(from_rest, local)], axis=1
+    )
     location = (motion.root_translation[:, person] - rest_root) @ rest_rotation[0]
-    return PoseCurves(location, continuous(quaternions(basis)))
+    return PoseCurves(location, continuous(basis))
+
+
+def _inverse(quaternion: FloatArray) -> FloatArray:
+    return quaternion * [1.0, -1.0, -1.0, -1.0]
+
+
+def _product(first: FloatArray, second: FloatArray) -> FloatArray:
+    """Return the product of (..., 4) quaternions wxyz: the rotation ``second``, then ``first``."""
+    w, x, y, z = np.moveaxis(first, -1, 0)
+    a, b, c, d = np.moveaxis(second, -1, 0)
+    parts = (
+        w * a - x * b - y * c - z * d,
+        w * b + x * a + y * d - z * c,
+        w * c - x * d + y * a + z * b,
+        w * d + x * c - y * b + z * a,
+    )
+    return np.stack(parts, axis=-1)
 
 
 def matrices(quaternion: FloatArray) -> FloatArray:

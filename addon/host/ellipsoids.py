@@ -3,6 +3,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import dataclass
+
 import bpy
 import numpy as np
 
@@ -15,37 +18,51 @@ from .parts import RAW, Claims, Part, ensure_group
 FACTOR = "sightline_k"  # half axis / standard deviation, one for all frames of a joint
 
 
+@dataclass(frozen=True, eq=False)
+class Ellipsoids:
+    """One layer's joints with the axes of their covariance."""
+
+    layer: str
+    joints: Keypoints3D
+    rotation: FloatArray  # (T, P, J, 4) wxyz, NaN where unobserved
+    sigma: FloatArray  # (T, P, J, 3) m, NaN where unobserved
+
+
+def ellipsoids_of(layer: str, joints: Keypoints3D) -> Ellipsoids:
+    """Find the axes of all covariances; the long part of the work, and free of bpy, so it may run in a thread."""
+    frames, persons, count = joints.xyz.shape[:3]
+    rotation, sigma = ellipsoid_axes(joints.covariance.reshape(frames, persons * count, 3, 3))
+    shape = (frames, persons, count)
+    return Ellipsoids(layer, joints, rotation.reshape(*shape, 4), sigma.reshape(*shape, 3))
+
+
 def build_ellipsoids(
     claims: Claims,
     take: str,
-    layer: str,
-    joints: Keypoints3D,
+    ellipsoids: Ellipsoids,
     frames: FloatArray,  # (T,)
     units_per_m: float,
-) -> list[bpy.types.Object]:
-    """Make or update the ellipsoids of all joints and persons of one layer.
+) -> Iterator[bpy.types.Object]:
+    """Make or update the ellipsoids of all persons and joints of one layer; yields each.
 
     Convention:
         scale = k·√eigenvalue with the custom property ``sightline_k`` = k. Keys stand only where the joint
         is observed; elsewhere the empty is hidden.
     """
+    layer, joints = ellipsoids.layer, ellipsoids.joints
     group = ensure_group(claims.home, "raw" if layer == RAW else "uncertainty", hidden=layer == RAW)
     factor = ellipsoid_factor(joints.degrees_of_freedom)
-    made = []
-    for person in range(joints.xyz.shape[1]):
-        rotation, sigma = ellipsoid_axes(joints.covariance[:, person])
-        for j, joint in enumerate(joints.joint_names):
-            part = Part("ellipsoid", take, layer, person=person, joint=joint)
-            item = claims.claim(part, group, f"{take} person {person + 1} {joint} {layer}", lambda: None)
-            item.empty_display_type, item.empty_display_size = "SPHERE", 1.0
-            item.rotation_mode = "QUATERNION"
-            item[FACTOR] = factor
-            xyz = joints.xyz[:, person, j]
-            scale = factor * sigma[:, j]
-            _key(item, frames, xyz * units_per_m, rotation[:, j], scale * units_per_m)
-            claims.seal(item)
-            made.append(item)
-    return made
+    for person, j in np.ndindex(joints.xyz.shape[1:3]):
+        joint = joints.joint_names[j]
+        part = Part("ellipsoid", take, layer, person=person, joint=joint)
+        item = claims.claim(part, group, f"{take} person {person + 1} {joint} {layer}", lambda: None)
+        item.empty_display_type, item.empty_display_size = "SPHERE", 1.0
+        item.rotation_mode = "QUATERNION"
+        item[FACTOR] = factor
+        xyz, scale = joints.xyz[:, person, j], factor * ellipsoids.sigma[:, person, j]
+        _key(item, frames, xyz * units_per_m, ellipsoids.rotation[:, person, j], scale * units_per_m)
+        claims.seal(item)
+        yield item
 
 
 def _key(

@@ -6,7 +6,7 @@ Solving again replaces what the solve before made, if nobody edited it, and touc
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
 from dataclasses import dataclass, field
 
 import bpy
@@ -17,8 +17,8 @@ from .animation import action_fingerprint
 from .armature import armature_fingerprint, build_armature
 from .axes import blender_fps, frame_numbers, frame_rate
 from .cameras import Backdrop, build_camera, camera_fingerprint, set_resolution, show_footage
-from .ellipsoids import build_ellipsoids
-from .parts import RAW, SOLVED, Claims, ensure_take_collection, part_of
+from .ellipsoids import Ellipsoids, build_ellipsoids, ellipsoids_of
+from .parts import LAYER, RAW, SOLVED, Claims, ensure_take_collection, part_of
 
 FRAME_START = "sightline_frame_start"
 
@@ -54,6 +54,19 @@ def take_info(take: Take) -> TakeInfo:
     )
 
 
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """A solution with everything that is computed before Blender is touched."""
+
+    solution: Solution
+    ellipsoids: tuple[Ellipsoids, ...]
+
+
+def prepare(solution: Solution) -> Prepared:
+    """Compute what the scene shows; free of bpy, so it may run in a thread."""
+    return Prepared(solution, (ellipsoids_of(RAW, solution.raw), ellipsoids_of(SOLVED, solution.solved)))
+
+
 def build_scene(context: bpy.types.Context, solution: Solution, info: TakeInfo) -> BuiltScene:
     """Make cameras, armatures and ellipsoids of a solution in the current scene, or update those of this take.
 
@@ -64,33 +77,62 @@ def build_scene(context: bpy.types.Context, solution: Solution, info: TakeInfo) 
     Returns:
         The objects, and warnings for the user.
     """
-    scene = context.scene
-    fps = frame_rate(solution.solved.timestamps_s) or info.fps or scene.render.fps / scene.render.fps_base
-    start = _set_time(scene, info.name, fps, len(solution.solved.timestamps_s))
-    frames = frame_numbers(solution.solved.timestamps_s, fps, start)
+    steps = build_steps(context, prepare(solution), info)
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            return end.value
+
+
+def build_steps(context: bpy.types.Context, prepared: Prepared, info: TakeInfo) -> Generator[float, None, BuiltScene]:
+    """Do what `build_scene` does in short steps; yields the share that is done and returns what was built."""
+    scene, solution = context.scene, prepared.solution
+    times = solution.solved.timestamps_s
+    fps = frame_rate(times) or info.fps or scene.render.fps / scene.render.fps_base
+    start = _set_time(scene, info.name, fps, len(times))
+    frames = frame_numbers(times, fps, start)
     units_per_m = 1.0 / scene.unit_settings.scale_length
     claims = Claims(scene, info.name, fingerprint)
-
-    cameras, warnings = [], []
-    for camera, offset_s in zip(solution.rig.cameras, solution.offset_s, strict=True):
-        item, said = build_camera(claims, info.name, camera, units_per_m)
-        if camera.name in info.videos:
-            first = start + (offset_s - solution.solved.timestamps_s[0]) * fps
-            backdrop = Backdrop(info.videos[camera.name], first, fps, info.video_fps.get(camera.name))
-            said += show_footage(item, camera, backdrop)
-        cameras.append(item)
-        warnings += said
     persons = range(solution.motion.root_translation.shape[1])
-    armatures = [build_armature(claims, info.name, solution.motion, p, frames, units_per_m) for p in persons]
-    build_ellipsoids(claims, info.name, RAW, solution.raw, frames, units_per_m)
-    ellipsoids = build_ellipsoids(claims, info.name, SOLVED, solution.solved, frames, units_per_m)
+    steps = len(persons) + sum(e.joints.xyz[0, ..., 0].size for e in prepared.ellipsoids)
+
+    cameras, warnings = _build_cameras(claims, solution, info, (start - times[0] * fps, fps), units_per_m)
+    yield 0.0
+    armatures = []
+    for person in persons:
+        armatures.append(build_armature(claims, info.name, solution.motion, person, frames, units_per_m))
+        yield len(armatures) / steps
+    made: list[bpy.types.Object] = []
+    for ellipsoids in prepared.ellipsoids:
+        for item in build_ellipsoids(claims, info.name, ellipsoids, frames, units_per_m):
+            made.append(item)
+            yield (len(armatures) + len(made)) / steps
     claims.remove_leftovers()
 
     if cameras and (scene.camera is None or part_of(scene.camera) is not None):
         scene.camera = scene.camera or cameras[0]
         set_resolution(scene, scene.camera)
     scene.frame_set(scene.frame_current)
-    return BuiltScene(info.name, tuple(cameras), tuple(armatures), tuple(ellipsoids), tuple(warnings))
+    solved = tuple(item for item in made if item[LAYER] == SOLVED)
+    return BuiltScene(info.name, tuple(cameras), tuple(armatures), solved, tuple(warnings))
+
+
+def _build_cameras(
+    claims: Claims, solution: Solution, info: TakeInfo, clock: tuple[float, float], units_per_m: float
+) -> tuple[list[bpy.types.Object], list[str]]:
+    """Make the cameras with their footage; the clock is the frame at time 0, and frames per second."""
+    cameras, warnings = [], []
+    frame_at_zero, fps = clock
+    for camera, offset_s in zip(solution.rig.cameras, solution.offset_s, strict=True):
+        item, said = build_camera(claims, info.name, camera, units_per_m)
+        if camera.name in info.videos:
+            first = frame_at_zero + offset_s * fps
+            backdrop = Backdrop(info.videos[camera.name], first, fps, info.video_fps.get(camera.name))
+            said += show_footage(item, camera, backdrop)
+        cameras.append(item)
+        warnings += said
+    return cameras, warnings
 
 
 def fingerprint(item: bpy.types.Object) -> str:
