@@ -7,6 +7,7 @@ from sightline.addon.host import export as exporting
 from sightline.addon.host.export import Exported, check_formats, export
 from sightline.addon.host.scene import TakeInfo, build_scene
 from sightline.inference.errors import InputError, SolveError
+from sightline.inference.files.trc import read_trc
 
 INFO = TakeInfo("balancing")
 
@@ -122,6 +123,15 @@ def test_usd_comes_back(empty_scene, make_solution, tmp_path):
     before = joints_of(built.armatures[0], names, range(1, 7))
     (again,), _ = reimport(lambda: bpy.ops.wm.usd_import(filepath=str(path)))
     assert np.abs(joints_of(again, names, range(1, 7)) - before).max() < 1e-4
+
+
+def test_trc_holds_all_persons(empty_scene, make_solution, tmp_path):
+    solution = make_solution(T=6, persons=2)
+    build_scene(empty_scene, solution, INFO)
+    (path,) = export(empty_scene, Exported("balancing", solution.solved), "trc", tmp_path / "a.trc")
+    again = read_trc(path)
+    assert again.joint_names[:1] == ("person1_pelvis",) and again.joint_names[-1] == "person2_left_knee"
+    np.testing.assert_allclose(again.xyz.reshape(6, 2, -1, 3), solution.solved.xyz, atol=1e-5)
 
 
 def test_the_cleaned_armature_is_the_one_that_goes_out(empty_scene, make_solution):
