@@ -26,8 +26,11 @@ ROOT = Path(__file__).resolve().parent.parent
 CONSTRAINTS = ROOT / "tools" / "constraints.txt"
 EXAMPLE_TAKE = ROOT / "addon" / "example_take"
 DETECTOR_PACK = "blazepose"
-BPY_VERSION = "5.0.1"
-OLDER_BPY = {"42": "4.2.23", "45": "4.5.15"}
+# The older LTS versions, with the numpy that they carry (and a scipy that accepts it).
+OLDER_BPY = {
+    "42": {"bpy": "4.2.23", "numpy": "1.24.3", "scipy": "1.15.3"},
+    "45": {"bpy": "4.5.15", "numpy": "1.26.4"},
+}
 STUBS = "fake-bpy-module-5.0"
 PYTHON = (3, 11)
 
@@ -153,24 +156,25 @@ def pip_install(folder: Path, wanted: Sequence[str], constraints: Mapping[str, s
         raise DevError(f"pip could not install into {folder.name}: see its lines above, then run this again")
 
 
-def make_environment(folder: Path, wanted: Sequence[str], runtime: str | None = None) -> Path:
+def make_environment(
+    folder: Path, wanted: Sequence[str], runtime: str | None = None, other_pins: Mapping[str, str] | None = None
+) -> Path:
     """Make or refresh one environment; does nothing when its stamp says that it is as wanted.
 
     Args:
         folder: where the environment stands.
         wanted: requirements; each package that the constraints name comes in that version.
         runtime: "onnxruntime" or "onnxruntime-gpu"; None keeps the one that is there.
+        other_pins: versions that replace those of the constraints.
 
     Returns:
         Its interpreter.
     """
     text = CONSTRAINTS.read_text(encoding="utf-8")
-    pins = read_constraints(text, CONSTRAINTS.name)
-    if any(name.startswith("bpy==") for name in wanted):
-        pins.pop("bpy", None)
+    pins = {**read_constraints(text, CONSTRAINTS.name), **(other_pins or {})}
     before = read_stamp(folder)
     runtime = runtime or before.get("runtime", "onnxruntime")
-    stamp = {"hash": stamp_of(wanted, text), "runtime": runtime}
+    stamp = {"hash": stamp_of(wanted, json.dumps(pins)), "runtime": runtime}
     if before == stamp:
         return venv_python(folder)
     started = time.monotonic()
@@ -196,7 +200,7 @@ def install_runtime(folder: Path, runtime: str, pins: Mapping[str, str]) -> None
 def main_environment(runtime: str | None = None) -> Path:
     """Make `.venv`: everything but PyTorch, with the bpy module, its stubs aside, and the detector pack."""
     folder = ROOT / ".venv"
-    python = make_environment(folder, [*requirements("fetch", "dev"), f"bpy=={BPY_VERSION}"], runtime)
+    python = make_environment(folder, [*requirements("fetch", "dev"), "bpy"], runtime)
     if not (folder / "stubs" / "bpy-stubs").is_dir():
         # Stubs in site-packages would shadow the bpy module itself.
         options = ["--no-deps", "--target", str(folder / "stubs")]
@@ -224,7 +228,8 @@ def training_environment() -> Path:
 
 def older_environment(short: str) -> Path:
     """Make the environment of one older Blender, for its suite alone."""
-    return make_environment(ROOT / f".venv-bpy{short}", [*requirements("dev"), f"bpy=={OLDER_BPY[short]}"])
+    wanted = [*requirements(), "bpy", "pytest", "pytest-timeout", "hypothesis"]
+    return make_environment(ROOT / f".venv-bpy{short}", wanted, other_pins=OLDER_BPY[short])
 
 
 # ---- tests ----
@@ -279,8 +284,8 @@ def run_checks(python: Path) -> list[Outcome]:
 def run_older_blenders(env: Mapping[str, str]) -> list[Outcome]:
     """Run the Blender suite under the older LTS versions, and the built extension in a real Blender."""
     outcomes = []
-    for short, version in OLDER_BPY.items():
-        outcomes.append(run_suite(f"bpy {version}", older_environment(short), ["tests/addon"], 1200, env))
+    for short, pins in OLDER_BPY.items():
+        outcomes.append(run_suite(f"bpy {pins['bpy']}", older_environment(short), ["tests/addon"], 1200, env))
     if sys.platform == "linux" and os.geteuid() == 0:
         command = [venv_python(ROOT / ".venv"), "tools/run_blender_tests.py"]
         return [*outcomes, run_check("real Blender", command, 1800)]

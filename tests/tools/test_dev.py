@@ -24,7 +24,7 @@ def test_negative_control_unpinned_constraint(line):
 
 def test_own_constraints_pin_what_blender_needs():
     pins = dev.read_constraints(dev.CONSTRAINTS.read_text())
-    assert pins["bpy"] == dev.BPY_VERSION
+    assert pins["bpy"].startswith("5.0.")
     assert pins["numpy"].startswith("1.26.")  # Blender 4.5 and 5.0 are built with it
     assert pins["onnxruntime"] == pins["onnxruntime-gpu"]
 
@@ -52,8 +52,8 @@ def finished(folder: Path, stamp: object) -> Path:
 
 
 def test_finished_environment_is_left_alone(tmp_path, capsys):
-    wanted, text = ["numpy"], dev.CONSTRAINTS.read_text()
-    stamp = {"hash": dev.stamp_of(wanted, text), "runtime": "onnxruntime-gpu"}
+    wanted, pins = ["numpy"], dev.read_constraints(dev.CONSTRAINTS.read_text())
+    stamp = {"hash": dev.stamp_of(wanted, json.dumps(pins)), "runtime": "onnxruntime-gpu"}
     folder = finished(tmp_path / "venv", stamp)
     assert dev.make_environment(folder, wanted) == dev.venv_python(folder)
     assert capsys.readouterr().out == ""
