@@ -3,7 +3,7 @@
 
 import bpy
 
-from .host.parts import VIEW, parts_in
+from .host.parts import VIEW, find_group, parts_in
 from .properties import setting_names
 
 
@@ -57,8 +57,10 @@ class SIGHTLINE_PT_views(_Tab, bpy.types.Panel):
             active = context.scene.camera == camera
             button = row.operator("sightline.look_through", text=camera[VIEW], icon="VIEW_CAMERA", depress=active)
             button.view = camera[VIEW]
-        layout.prop(chosen, "show_ellipsoids")
-        layout.prop(chosen, "show_raw")
+        for group, text in (("uncertainty", "Uncertainty"), ("raw", "Raw Joints")):
+            collection = find_group(context.scene, chosen.take, group)
+            if collection is not None:
+                layout.prop(collection, "hide_viewport", text=text, invert_checkbox=True)
 
 
 class SIGHTLINE_PT_export(_Tab, bpy.types.Panel):

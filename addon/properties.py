@@ -1,6 +1,7 @@
 """What the panel holds: the take, the choices, and the settings of a solve (the only map between them).
 
-Annotations are live objects here: Blender reads its properties from them.
+Annotations are live objects here: Blender reads its properties from them. None has an update function: with
+one, the bpy module of Blender 4.2 crashes when Python ends, even after unregistering.
 """
 # pyright: reportAttributeAccessIssue=false, reportOptionalMemberAccess=false, reportArgumentType=false, reportInvalidTypeForm=false
 
@@ -13,7 +14,6 @@ from bpy.props import BoolProperty, EnumProperty, FloatProperty, IntProperty, Po
 
 from ..inference.config import SolveSettings
 from .host.export import FORMATS
-from .host.parts import KIND, take_collection
 
 _PROPERTY_OF = {bool: BoolProperty, int: IntProperty, float: FloatProperty, str: StringProperty}
 
@@ -64,15 +64,6 @@ def settings_as_text(settings: SolveSettings) -> dict[str, str]:
     return {key: json.dumps(value) if isinstance(value, bool | str) else repr(value) for key, value in values.items()}
 
 
-def _show_groups(self: "SIGHTLINE_PG_scene", _context: bpy.types.Context) -> None:
-    home = take_collection(self.id_data, self.take)
-    for child in home.children if home else ():
-        if child.get(KIND) == "group/uncertainty":
-            child.hide_viewport = not self.show_ellipsoids
-        elif child.get(KIND) == "group/raw":
-            child.hide_viewport = not self.show_raw
-
-
 class SIGHTLINE_PG_scene(bpy.types.PropertyGroup):
     """What a scene knows of its takes."""
 
@@ -87,8 +78,6 @@ class SIGHTLINE_PG_scene(bpy.types.PropertyGroup):
         items=[(name, name.upper(), f"Write {name.upper()}") for name in FORMATS if name != "c3d"],
     )
     export_ellipsoids: BoolProperty(name="With Ellipsoids", description="Also the ellipsoids, in FBX and USD")
-    show_ellipsoids: BoolProperty(name="Uncertainty", default=True, update=_show_groups)
-    show_raw: BoolProperty(name="Raw Joints", default=False, update=_show_groups)
     use_settings: BoolProperty(
         name="Override Settings", description="Use the settings below instead of those in the take"
     )

@@ -79,7 +79,6 @@ def enter_steps(context: bpy.types.Context, request: Request, prepared: Prepared
     kept.take, kept.take_path = request.take.name, str(request.take.path)
     kept.solution_path, kept.report_path = str(request.out / "solution.npz"), str(request.out / "report.html")
     kept.summary = "\n".join(summary(prepared.solution))
-    kept.show_ellipsoids, kept.show_raw = kept.show_ellipsoids, kept.show_raw  # apply to new collections
     return built
 
 

@@ -68,15 +68,20 @@ def ensure_take_collection(scene: bpy.types.Scene, take: str) -> bpy.types.Colle
     return take_collection(scene, take) or _new_collection(scene.collection, take, {KIND: "take", TAKE: take})
 
 
+def find_group(scene: bpy.types.Scene, take: str, group: str) -> bpy.types.Collection | None:
+    """Return a take's collection for one kind of objects."""
+    home = take_collection(scene, take)
+    return next((c for c in home.children_recursive if c.get(KIND) == f"group/{group}"), None) if home else None
+
+
 def ensure_group(home: bpy.types.Collection, group: str, hidden: bool = False) -> bpy.types.Collection:
     """Return the take's collection for one kind of objects; make it if needed, then hidden or not."""
-    properties = {KIND: f"group/{group}", TAKE: home[TAKE]}
-    for child in home.children:
-        if all(child.get(key) == value for key, value in properties.items()):
-            return child
-    made = _new_collection(home, f"{home[TAKE]} {group}", properties)
-    made.hide_viewport = made.hide_render = hidden
-    return made
+    kind = f"group/{group}"
+    found = next((child for child in home.children_recursive if child.get(KIND) == kind), None)
+    if found is None:
+        found = _new_collection(home, f"{home[TAKE]} {group}", {KIND: kind, TAKE: home[TAKE]})
+        found.hide_viewport = found.hide_render = hidden
+    return found
 
 
 def _new_collection(parent: bpy.types.Collection, name: str, properties: dict[str, str]) -> bpy.types.Collection:

@@ -1,14 +1,20 @@
 """Registering, the settings behind the panel, and looking through a view."""
 
 import dataclasses
+import subprocess
+import sys
+from pathlib import Path
 
 import bpy
 import pytest
 from sightline import addon
 from sightline.addon import properties
+from sightline.addon.host import parts
 from sightline.addon.host.scene import TakeInfo, build_scene
 from sightline.inference.config import SolveSettings, settings_from
 from sightline.inference.take import parse_overrides
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def test_ten_times_in_a_row():
@@ -76,12 +82,21 @@ def test_looking_through_a_view_takes_its_size(empty_scene, registered, make_sol
         bpy.ops.sightline.look_through(view="nobody")
 
 
-def test_the_ellipsoids_can_be_hidden(empty_scene, registered, make_solution):
-    built = build_scene(empty_scene, make_solution(), TakeInfo("balancing"))
-    chosen = empty_scene.scene.sightline
-    chosen.take = "balancing"
-    group = built.ellipsoids[0].users_collection[0]
-    chosen.show_ellipsoids = False
-    assert group.hide_viewport
-    chosen.show_ellipsoids = True
-    assert not group.hide_viewport
+def test_only_the_raw_layer_is_hidden(empty_scene, make_solution):
+    build_scene(empty_scene, make_solution(), TakeInfo("balancing"))
+    groups = [parts.find_group(empty_scene.scene, "balancing", name) for name in ("uncertainty", "raw", "nothing")]
+    assert [group and group.hide_viewport for group in groups] == [False, True, None]
+
+
+def test_python_ends_well_after_unregistering(tmp_path):
+    """Old versions crash or hang at the end when something of ours is left behind."""
+    script = tmp_path / "ends.py"
+    script.write_text(
+        "import importlib.util, sys\n"
+        f"spec = importlib.util.spec_from_file_location('sightline', {str(ROOT / '__init__.py')!r}, "
+        f"submodule_search_locations=[{str(ROOT)!r}])\n"
+        "sys.modules['sightline'] = module = importlib.util.module_from_spec(spec)\n"
+        "spec.loader.exec_module(module)\n"
+        "module.register(); module.unregister()\n"
+    )
+    assert subprocess.run([sys.executable, str(script)], timeout=60).returncode == 0
