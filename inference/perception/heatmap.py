@@ -125,15 +125,15 @@ def _log_coefficients(parameters: FloatArray) -> tuple[FloatArray, FloatArray]:
     m11, m12, m22 = np.exp(parameters[:, 3]), parameters[:, 4], np.exp(parameters[:, 5])
     zero = np.zeros_like(x)
     q11, q12, q22 = m11 * m11, m11 * m12, m12 * m12 + m22 * m22
-    theta = _quadratic(x, y, np.stack([q11, q12, q22]))
+    theta = _quadratic(x, y, np.asarray([q11, q12, q22], dtype=float))
     derivative = np.zeros((len(parameters), 6, 6))
     derivative[:, 0, 0] = 1.0
     derivative[:, 0, 1:3] = -theta[:, 1:3]
     derivative[:, 1:3, 1] = np.stack([q11, q12], axis=1)
     derivative[:, 1:3, 2] = np.stack([q12, q22], axis=1)
-    derivative[:, :, 3] = _quadratic(x, y, np.stack([2 * q11, q12, zero]))
-    derivative[:, :, 4] = _quadratic(x, y, np.stack([zero, m11, 2 * m12]))
-    derivative[:, :, 5] = _quadratic(x, y, np.stack([zero, zero, 2 * m22 * m22]))
+    derivative[:, :, 3] = _quadratic(x, y, np.asarray([2 * q11, q12, zero], dtype=float))
+    derivative[:, :, 4] = _quadratic(x, y, np.asarray([zero, m11, 2 * m12], dtype=float))
+    derivative[:, :, 5] = _quadratic(x, y, np.asarray([zero, zero, 2 * m22 * m22], dtype=float))
     theta[:, 0] += parameters[:, 0]
     return theta, derivative
 
