@@ -1,0 +1,136 @@
+"""Speed of single stations: the heatmap fit, the detector around its network, keyframes into Blender."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+from scipy.optimize import least_squares
+
+from inference.config import DetectionSettings
+from inference.errors import ModelError
+from inference.footage import open_footage, read_frames
+from inference.perception.crop import network_pictures
+from inference.perception.detector import Detector, load_detector
+from inference.perception.heatmap import fit_gaussians
+from inference.perception.tracking import follow_people
+from inference.shapes import FloatArray
+from tools.benchmarks.measures import seconds
+from tools.benchmarks.rows import NOT_INSTALLED, Row, skipped
+
+MAPS, SHAPE, WINDOW = 1000, (64, 48), 6
+FRAMES = 60  # of footage, for the detector
+
+
+def heatmaps() -> list[Row]:
+    """Compare our batched Gaussian fit with scipy, one map at a time on the same window."""
+    rng = np.random.default_rng(7)
+    truth, maps = _gaussians(rng)
+    ours = fit_gaussians(maps)
+    took = seconds(lambda: fit_gaussians(maps))
+    some = MAPS // 10
+    started = time.perf_counter()
+    scipy_mean = np.array([_scipy_fit(one) for one in maps[:some]])
+    scipy_s = (time.perf_counter() - started) * MAPS / some
+    error = np.linalg.norm(ours.mean - truth, axis=1)
+    group = f"Gaussian fit of {MAPS:,} heatmaps {SHAPE[0]}×{SHAPE[1]}"
+    scipy_error = float(np.mean(np.linalg.norm(scipy_mean - truth[:some], axis=1)))
+    note = f"scipy least_squares on the same window, {some} maps, time ×{MAPS // some}"
+    return [
+        Row(group, "time", "s", took, {"scipy": scipy_s}, note=note),
+        Row(
+            group,
+            f"error of the mean, the same {some} maps",
+            "cells",
+            float(error[:some].mean()),
+            {"scipy": scipy_error},
+        ),
+    ]
+
+
+def _gaussians(rng: np.random.Generator) -> tuple[FloatArray, FloatArray]:
+    """(N, 2) means and (N, h, w) maps: turned, stretched, of different heights, with 1 % noise."""
+    rows, columns = np.mgrid[: SHAPE[0], : SHAPE[1]]
+    grid = np.stack([columns, rows], axis=-1).astype(float)
+    mean = rng.uniform((8, 8), (SHAPE[1] - 9, SHAPE[0] - 9), size=(MAPS, 2))
+    angle = rng.uniform(0, np.pi, MAPS)
+    turn = np.stack([np.cos(angle), -np.sin(angle), np.sin(angle), np.cos(angle)], axis=-1).reshape(-1, 2, 2)
+    sigma = rng.uniform(1.5, 3.0, size=(MAPS, 2))
+    white = ((grid - mean[:, None, None]) @ turn[:, None]) / sigma[:, None, None]
+    height = rng.uniform(0.5, 1.0, size=(MAPS, 1, 1))
+    maps = height * np.exp(-0.5 * (white**2).sum(axis=-1)) + 0.01 * rng.normal(size=(MAPS, *SHAPE))
+    return mean, maps.astype(np.float32)
+
+
+def _scipy_fit(one: FloatArray) -> FloatArray:  # (h, w)
+    """Fit one map with scipy: the mean, in cells."""
+    y, x = np.unravel_index(int(one.argmax()), one.shape)
+    top, left = max(y - WINDOW, 0), max(x - WINDOW, 0)
+    window = one[top : y + WINDOW + 1, left : x + WINDOW + 1]
+    rows, columns = np.mgrid[: window.shape[0], : window.shape[1]]
+
+    def residual(p: FloatArray) -> FloatArray:
+        dx, dy = columns - p[0], rows - p[1]
+        model = p[5] * np.exp(-0.5 * ((p[2] * dx + p[3] * dy) ** 2 + (p[4] * dy) ** 2))
+        return (model - window).ravel()
+
+    found = least_squares(residual, [x - left, y - top, 0.5, 0.0, 0.5, float(window.max())]).x
+    return np.array([found[0] + left, found[1] + top])
+
+
+def detector(video: Path | None) -> list[Row]:
+    """Compare following people in footage with the bare keypoint network on prepared pictures."""
+    group = "detector on CPU"
+    if video is None or not video.is_file():
+        return skipped(group, "no footage: name the real footage with --shared")
+    try:
+        loaded = load_detector(DetectionSettings(provider="cpu"))
+    except ModelError as error:
+        return skipped(group, str(error))
+    footage = open_footage("bench", str(video))
+    count = min(FRAMES, len(footage.timestamps_s))
+    frames = [(index, frame) for index, frame in read_frames(footage, 0, count)]
+    settings = DetectionSettings(provider="cpu", max_people=1)
+    follow_people("bench", iter(frames[:5]), footage.timestamps_s[:5], loaded, settings)
+    took = seconds(
+        lambda: follow_people("bench", iter(frames), footage.timestamps_s[:count], loaded, settings), times=2
+    )
+    bare = _bare_rate(loaded)
+    size = "×".join(str(side) for side in loaded.keypoint_card.input.size)
+    note = f"{count} frames in memory, one person, network input {size}, {loaded.provider}"
+    return [
+        Row(group, "pictures per second, one person followed", "1/s", count / took, {"bare network": bare}, True, note)
+    ]
+
+
+def _bare_rate(loaded: Detector) -> float:
+    card, session = loaded.keypoint_card, loaded.keypoint_session
+    width, height = card.input.size
+    grey = np.full((1, height, width, 3), 128, dtype=np.uint8)
+    pictures = network_pictures(grey, card.input)
+    outputs = list(session.output_names)
+    session.run(card.input.name, pictures, outputs)
+    return 20 / seconds(lambda: [session.run(card.input.name, pictures, outputs) for _ in range(20)], times=3)
+
+
+def blender() -> list[Row]:
+    """Time 60 bones × 10,000 frames as keyframes, through the code that a solve uses, in a process of its own."""
+    group = "keyframes into Blender"
+    if importlib.util.find_spec("bpy") is None:
+        return [Row(group, "60 bones × 10,000 frames", "s", None, {"bpy": NOT_INSTALLED})]
+    child = Path(__file__).with_name("blender_child.py")
+    try:
+        done = subprocess.run([sys.executable, str(child)], capture_output=True, text=True, timeout=280, check=False)
+    except subprocess.TimeoutExpired:
+        return skipped(group, "not done after 280 s")
+    lines = [line for line in done.stdout.splitlines() if line.startswith("{")]
+    if done.returncode or not lines:
+        return skipped(group, f"the process ended with {done.returncode}: {done.stderr.strip().splitlines()[-1:]}")
+    found = json.loads(lines[-1])
+    note = f"Blender {found['blender']}, {found['keys']:,} keys; armature and all: {found['armature_s']:.2f} s"
+    return [Row(group, "60 bones × 10,000 frames", "s", found["curves_s"], {"target": 1.5}, note=note)]
