@@ -10,7 +10,7 @@ from ..shapes import BoolArray, FloatArray, IntArray, check_shapes
 
 _START_SIGMA = (0.4, 6.0)  # cells; limits of the start that the moments give
 _SIGMA = (0.25, 40.0)  # cells; limits of the fit
-_ENOUGH = 1e-4  # step, cells, at which the fit stops
+_ENOUGH = 1e-3  # step, cells, at which the fit stops
 _SECOND_PEAK = 0.25  # of the first peak's height, above which a second one counts
 _MAX_BYTES = 64 * 2**20  # of one block's arrays, so that many maps do not need much memory
 
