@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -40,7 +42,7 @@ _AUTOMATIC = ("cuda", "directml", "cpu")  # in this order, where available
 
 
 class Session:
-    """One loaded network. Keeps the runtime's session; `run` may be called from one thread at a time."""
+    """One loaded network; `run` may be called from several threads."""
 
     def __init__(self, path: Path, provider: str = "auto", threads: int = 0) -> None:
         """Load a network.
@@ -73,6 +75,8 @@ class Session:
                 f"{path.name}: the execution provider {provider!r} was asked for but {self.provider!r} does the work; "
                 f"install its drivers and 'python tools/dev.py env gpu', or use provider = \"auto\""
             )
+        # DirectML alone does not allow several runs at once.
+        self._turn: AbstractContextManager[Any] = Lock() if self.provider == "directml" else nullcontext()
         _log.info("%s runs on %s", path.name, self.provider)
 
     @property
@@ -107,10 +111,11 @@ class Session:
             Each output with the pictures on its first axis.
         """
         step = len(pictures) if self.takes_batches else 1
-        parts = [
-            self._session.run(output_names, {input_name: pictures[start : start + step]})
-            for start in range(0, len(pictures), step)
-        ]
+        with self._turn:
+            parts = [
+                self._session.run(output_names, {input_name: pictures[start : start + step]})
+                for start in range(0, len(pictures), step)
+            ]
         return {name: np.concatenate([np.asarray(part[i]) for part in parts]) for i, name in enumerate(output_names)}
 
 

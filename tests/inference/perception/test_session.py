@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -54,6 +55,14 @@ def test_a_file_that_is_no_network_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=r"text\.onnx: ONNX Runtime cannot load this network") as error:
         Session(tmp_path / "text.onnx")
     assert "\n" not in str(error.value)
+
+
+def test_several_threads_may_run_it(network: Path) -> None:
+    session = Session(network)
+    pictures = np.ones((1, 3, 6, 4), dtype=np.float32)
+    with ThreadPoolExecutor(4) as pool:
+        results = list(pool.map(lambda _: session.run("image", pictures, ["kp"])["kp"], range(40)))
+    np.testing.assert_array_equal(results, np.broadcast_to(np.arange(6).reshape(1, 2, 3), (40, 1, 2, 3)))
 
 
 @pytest.mark.parametrize("batches", [True, False])
