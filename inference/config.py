@@ -48,6 +48,8 @@ class TriangulationSettings:
 class MotionSettings:
     """How the whole sequence becomes one motion."""
 
+    degrees_of_freedom: float = 5.0  # of the Student t of keypoint errors
+    min_score: float = 0.1
     smoothness: float = 1.0  # 1 = fitted to the take; larger is smoother
     bone_sigma_m: float = 0.0005  # how much a bone may change its length before the skeleton is made rigid
     max_sigma_m: float = 0.3  # a bridged joint less sure than this is unobserved

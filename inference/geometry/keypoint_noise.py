@@ -87,7 +87,7 @@ def measure_noise(
     if frames < 3:
         return KeypointNoise(scale, 0.0, 0.0)
     good = seen & (delta < _CUT * scale[:, None, None, :])
-    memory, mean_square, slack = _memory_and_means(np.where(good[..., None], whitened, 0.0), good, freedom)
+    memory, mean_square, slack = _memory_and_means(np.where(good[..., None], whitened, 0.0), seen, good, freedom)
     count = good.sum(axis=1)
     reliable = count > 5
     spread = mean_square / slack  # variance of the standing part, with that of the mean of the rest
@@ -101,14 +101,18 @@ def measure_noise(
 
 
 def _memory_and_means(
-    whitened: FloatArray, good: BoolArray, freedom: FloatArray
+    whitened: FloatArray, seen: BoolArray, good: BoolArray, freedom: FloatArray
 ) -> tuple[float, FloatArray, FloatArray]:
     """Lag-one correlation about the mean; squared length of the mean (V, P, J); mean degrees of freedom (V, P, J)."""
     count = np.maximum(good.sum(axis=1), 1)
     mean = whitened.sum(axis=1) / count[..., None]
     slack = np.where(good, freedom, 0).sum(axis=1) / count
     rest = np.where(good[..., None], whitened - mean[:, None], 0.0)
+    # only neighbours with the same, all good views: a change of views changes what the fit leaves of the error
+    clean = ~(seen & ~good).any(axis=0)
     both = good[:, 1:] & good[:, :-1]
+    steady = clean[1:] & clean[:-1] & (seen[:, 1:] == seen[:, :-1]).all(axis=0)
+    both = both & steady if (both & steady).sum() > 50 else both
     product = (rest[:, 1:] * rest[:, :-1]).sum(axis=-1)[both].sum()
     power = 0.5 * ((rest[:, 1:] ** 2).sum(axis=-1) + (rest[:, :-1] ** 2).sum(axis=-1))[both].sum()
     memory = float(np.clip(product / power, 0, _HIGHEST_MEMORY)) if power > 0 else 0.0

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 
@@ -36,9 +36,11 @@ class Rays:
     vv: FloatArray  # (V, N)
     seen: BoolArray  # (V, N)
 
+    PER_POINT: ClassVar[tuple[str, ...]] = ("u", "v", "uu", "uv", "vv", "seen")
+
     def take(self, index: IntArray | slice) -> Rays:
         """The same for some of the points."""
-        return replace(self, **{key: getattr(self, key)[:, index] for key in ("u", "v", "uu", "uv", "vv", "seen")})
+        return replace(self, **{key: getattr(self, key)[:, index] for key in self.PER_POINT})
 
     def scaled(self, variance_scale: FloatArray) -> Rays:
         """The same with all covariances multiplied, (V, N)."""
@@ -176,6 +178,11 @@ def apply_symmetric(matrix: FloatArray, vector: FloatArray) -> FloatArray:
 def full_matrix(matrix: FloatArray) -> FloatArray:
     """(N, 3, 3) from (6, N)."""
     return np.moveaxis(matrix[SYMMETRIC], -1, 0)
+
+
+def compact_matrix(matrix: FloatArray) -> FloatArray:
+    """(6, N) from symmetric (N, 3, 3)."""
+    return np.moveaxis(matrix[:, [0, 0, 0, 1, 1, 2], [0, 1, 2, 1, 2, 2]], -1, 0)
 
 
 def camera_slopes(rays: Rays, view: int, points: FloatArray) -> tuple[FloatArray, FloatArray]:

@@ -129,7 +129,9 @@ def _solve(
     excess = np.where(total > chi2.ppf(0.999, freedom), total / freedom, 1.0)
     covariance = covariance * excess
     if camera_covariance.any():
-        covariance = covariance + _from_cameras(rays, points, nu, camera_covariance)
+        covariance = covariance + reprojection.compact_matrix(
+            covariance_from_cameras(rays, points, nu, camera_covariance)
+        )
     contradicted = (count < 2) | ambiguous | ((count == 2) & (total > _TWO_VIEWS))
     flag = np.where((count == 2) | (excess > 1), Flag.WEAK, Flag.OBSERVED)
     flag = np.where(contradicted, Flag.REJECTED, flag)
@@ -283,8 +285,8 @@ def _spread(scale: FloatArray, shape: tuple[int, ...]) -> FloatArray:
     return np.broadcast_to(scale[:, None, None, :], (len(scale), *shape)).reshape(len(scale), -1)
 
 
-def _from_cameras(rays: Rays, points: FloatArray, nu: float, camera_covariance: FloatArray) -> FloatArray:
-    """(6, N) covariance that the cameras' own covariance causes: G C Gᵀ, G = d point / d cameras."""
+def covariance_from_cameras(rays: Rays, points: FloatArray, nu: float, camera_covariance: FloatArray) -> FloatArray:
+    """(N, 3, 3) covariance that the cameras' own covariance causes: G C Gᵀ, G = d point / d cameras."""
     matrix, columns = 0.0, []
     for view in range(len(rays.R)):
         r = residual(rays, view, points)
@@ -296,5 +298,4 @@ def _from_cameras(rays: Rays, points: FloatArray, nu: float, camera_covariance: 
         columns.append(heavy_u[:, None] * by_u + heavy_v[:, None] * by_v)  # (3, 6, N)
     gain = np.moveaxis(np.concatenate(columns, axis=1), -1, 0)  # (N, 3, 6V)
     gain = reprojection.full_matrix(invert_symmetric(matrix)) @ gain
-    full = gain @ camera_covariance @ gain.swapaxes(1, 2)
-    return np.moveaxis(full[:, [0, 0, 0, 1, 1, 2], [0, 1, 2, 1, 2, 2]], -1, 0)
+    return gain @ camera_covariance @ gain.swapaxes(1, 2)

@@ -12,7 +12,7 @@ import numpy as np
 
 from ..errors import InputError
 from ..layouts import mirrored
-from ..shapes import FloatArray, IntArray, check_shapes
+from ..shapes import BoolArray, FloatArray, IntArray, check_shapes
 from ..types import Keypoints3D, Skeleton
 
 _DERIVED = {"pelvis": ("left_hip", "right_hip"), "neck": ("left_shoulder", "right_shoulder")}
@@ -133,6 +133,16 @@ def mirrored_bones(skeleton: Skeleton) -> IntArray:
     """(B,) index of the bone on the other side of the body; a bone without one is its own."""
     where = {name: index for index, name in enumerate(skeleton.bone_names)}
     return np.array([where.get(mirrored(name), where[name]) for name in skeleton.bone_names], dtype=np.int64)
+
+
+def anatomical(skeleton: Skeleton) -> BoolArray:
+    """(B,) whether a bone joins neighbours on the body: not so where a joint between its ends was never seen."""
+    names = skeleton.joint_names
+    result = []
+    for child, parent in zip(names[1:], (names[p] for p in skeleton.parents[1:]), strict=True):
+        attached = (_attachment(child, names, set(names), names[0]), _attachment(parent, names, set(names), names[0]))
+        result.append(attached[0] == parent or attached[1] == child)
+    return np.array(result, bool)
 
 
 def rest_lengths(skeleton: Skeleton) -> FloatArray:

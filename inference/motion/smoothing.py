@@ -18,11 +18,12 @@ from scipy.ndimage import median_filter
 
 from ..shapes import BoolArray, FloatArray
 
+MEMORYLESS = 0.05  # correlation between frames below which errors count as independent
 LAGS = 3  # frames that the prior and the error memory reach back
-_GRID = 10.0 ** np.arange(-4, 9.01, 0.5)  # candidates for the spectral density, m²/s⁵
+_GRID = 10.0 ** np.arange(-1, 9.01, 0.5)  # candidates for the spectral density, m²/s⁵
 _FIT_FRAMES = 600  # length of the stretches that the density is fitted on
 _FIT_STRETCHES = 3
-_TAIL = 4.0  # degrees of freedom of single-frame points about the path
+_WILD = 16.0  # squared sigmas from which a single-frame point does not count
 
 
 def jerk_precision(times: FloatArray) -> FloatArray:
@@ -71,7 +72,7 @@ def memory_precision(
 def frame_correlation(times: FloatArray, memory: float) -> FloatArray:
     """(LAGS + 1, T) correlation of errors between frames t and t - l; ``memory`` holds for the median step."""
     result = np.zeros((LAGS + 1, len(times)))
-    if len(times) < 2 or memory < 0.05:
+    if len(times) < 2 or memory < MEMORYLESS:
         return result
     step = np.median(np.diff(times))
     for lag in range(1, min(LAGS, len(times) - 1) + 1):
@@ -85,7 +86,7 @@ def smooth_path(
     times: FloatArray,  # (T,) s
     memory: float,
 ) -> tuple[FloatArray, float]:
-    """Smooth one joint's single-frame points robustly; fit how jerky its motion is.
+    """Smooth one joint's single-frame points robustly; fit how jerky its motion is and how long its errors last.
 
     Convention:
         the spectral density is the maximum of the marginal likelihood; wild points lose their weight (Student t).
@@ -98,14 +99,16 @@ def smooth_path(
     filled = interpolate(points, times)
     sigma = np.where(seen, sigma, 1.0)
     weight = np.zeros(len(times))
-    median = median_filter(points[seen], size=(min(9, int(seen.sum())), 1), mode="nearest")
+    median = median_filter(points[seen], size=(min(9, int(seen.sum())), 1), mode="mirror")
     away = np.linalg.norm(points[seen] - median, axis=-1)
     weight[seen] = away < 9 * np.median(away) + 3 * sigma[seen]
     density = _GRID[len(_GRID) // 2]
+    memory = _fit_memory(filled, weight * seen / sigma**2, times, memory)
     for _ in range(3):
         density = _fit_density(filled, weight * seen / sigma**2, times, memory)
         path = _smooth(filled, weight * seen / sigma**2, times, memory, density)
-        weight = (_TAIL + 3) / (_TAIL + ((filled - path) ** 2).sum(axis=-1) / sigma**2)
+        delta = ((filled - path) ** 2).sum(axis=-1) / sigma**2
+        weight = (delta < _WILD) * 1.0
     inside = np.flatnonzero(seen)
     path = path[np.clip(np.arange(len(times)), inside[0], inside[-1])]
     return path, density
@@ -117,6 +120,12 @@ def interpolate(points: FloatArray, times: FloatArray) -> FloatArray:
     if not seen.any():
         return np.zeros_like(points)
     return np.stack([np.interp(times, times[seen], column[seen]) for column in points.T], axis=-1)
+
+
+def smooth_known(path: FloatArray, visible: BoolArray, times: FloatArray) -> FloatArray:
+    """Bridge the frames of (T, 3) that are not visible by the prior; the others are known to 0.1 mm."""
+    precision = np.where(visible, 1e8, 0.0)
+    return _smooth(interpolate(np.where(visible[:, None], path, np.nan), times), precision, times, 0.0, 1e2)
 
 
 def _system(precision: FloatArray, times: FloatArray, memory: float) -> FloatArray:
@@ -140,7 +149,7 @@ def _lower(bands: FloatArray) -> FloatArray:
     """LAPACK's lower band storage: column t holds the entries of rows t, t + 1 and so on."""
     lower = np.zeros_like(bands)
     for lag in range(LAGS + 1):
-        lower[lag, : bands.shape[1] - lag] = bands[lag, lag:]
+        lower[lag, : max(bands.shape[1] - lag, 0)] = bands[lag, lag:]
     return lower
 
 
@@ -154,13 +163,7 @@ def _smooth(y: FloatArray, precision: FloatArray, times: FloatArray, memory: flo
 
 def _fit_density(y: FloatArray, precision: FloatArray, times: FloatArray, memory: float) -> float:
     """Maximise the marginal likelihood of the density over a grid, then a parabola through the best three."""
-    count = len(times)
-    starts = [0] if count <= _FIT_FRAMES else np.linspace(0, count - _FIT_FRAMES, _FIT_STRETCHES).astype(int)
-    cost = np.zeros(len(_GRID))
-    for start in starts:
-        part = slice(start, start + _FIT_FRAMES)
-        if (precision[part] > 0).sum() > 2 * LAGS:
-            cost += _evidence(y[part], precision[part], times[part], memory)
+    cost = _total_evidence(y, precision, times, memory, _GRID)
     best = int(cost.argmin())
     if not cost.any() or best in (0, len(_GRID) - 1):
         return float(_GRID[best] if cost.any() else 1e2)
@@ -169,18 +172,43 @@ def _fit_density(y: FloatArray, precision: FloatArray, times: FloatArray, memory
     return float(_GRID[best] * 10 ** (0.5 * np.clip(shift, -1, 1)))
 
 
-def _evidence(y: FloatArray, precision: FloatArray, times: FloatArray, memory: float) -> FloatArray:
+def _fit_memory(y: FloatArray, precision: FloatArray, times: FloatArray, keypoint_memory: float) -> float:
+    """Memory of the points' errors: at most the keypoints', less where views come and go."""
+    if keypoint_memory < MEMORYLESS:
+        return 0.0
+    shares = keypoint_memory * np.array([0.0, 0.4, 0.6, 0.75, 0.85, 0.93, 1.0])
+    cost = [_total_evidence(y, precision, times, share, _GRID[::2]).min() for share in shares]
+    return float(shares[int(np.argmin(cost))])
+
+
+def _total_evidence(
+    y: FloatArray, precision: FloatArray, times: FloatArray, memory: float, grid: FloatArray
+) -> FloatArray:
+    count = len(times)
+    starts = [0] if count <= _FIT_FRAMES else np.linspace(0, count - _FIT_FRAMES, _FIT_STRETCHES).astype(int)
+    cost = np.zeros(len(grid))
+    for start in starts:
+        part = slice(start, start + _FIT_FRAMES)
+        if (precision[part] > 0).sum() > 2 * LAGS:
+            cost += _evidence(y[part], precision[part], times[part], memory, grid)
+    return cost
+
+
+def _evidence(y: FloatArray, precision: FloatArray, times: FloatArray, memory: float, grid: FloatArray) -> FloatArray:
     """-2 log marginal likelihood for every density of the grid, up to a constant."""
     data, prior = _system(precision, times, memory), jerk_precision(times)
     y = y - y[precision > 0].mean(axis=0)
     right = _multiply(data, y)
-    cost = np.empty(len(_GRID))
-    for index, density in enumerate(_GRID):
+    full = np.where(precision > 0, data, 0.0)
+    full[0] = np.where(precision > 0, data[0], 1.0)
+    constant = -6 * np.log(cholesky_banded(_lower(full), lower=True)[0]).sum() + (right * y).sum()
+    cost = np.full(len(grid), constant)
+    for index, density in enumerate(grid):
         matrix = data + prior / density
         matrix[0] += 1e-4 * precision.max() / len(times)
         factor = cholesky_banded(_lower(matrix), lower=True)
         fitted = cho_solve_banded((factor, True), right)
-        cost[index] = 3 * (len(times) - LAGS) * np.log(density) + 6 * np.log(factor[0]).sum() - (right * fitted).sum()
+        cost[index] += 3 * (len(times) - LAGS) * np.log(density) + 6 * np.log(factor[0]).sum() - (right * fitted).sum()
     return cost
 
 
@@ -248,6 +276,9 @@ def _eliminate(
 
 def _inverse(matrix: FloatArray) -> FloatArray:
     factor, failed = lapack.dpotrf(matrix, lower=1, clean=0)
+    if failed:  # rounding at high frame rates, where the prior's numbers are huge
+        matrix = matrix + 1e-12 * np.trace(matrix) / len(matrix) * np.eye(len(matrix))
+        factor, failed = lapack.dpotrf(matrix, lower=1, clean=0)
     if failed:
         raise np.linalg.LinAlgError("a block of the smoothing system is not positive definite")
     inverse, _ = lapack.dpotri(factor, lower=1)

@@ -5,7 +5,14 @@ import pytest
 
 from inference.errors import InputError
 from inference.layouts import LAYOUTS, layout
-from inference.motion.skeleton import build_skeleton, joint_sources, mirrored_bones, rest_lengths, with_derived_joints
+from inference.motion.skeleton import (
+    anatomical,
+    build_skeleton,
+    joint_sources,
+    mirrored_bones,
+    rest_lengths,
+    with_derived_joints,
+)
 from inference.types import Flag, Keypoints3D
 
 
@@ -60,6 +67,11 @@ def test_a_bone_starts_at_the_nearest_seen_joint() -> None:
     assert skeleton.parents[at("left_ankle")] == at("left_hip")
     assert at("left_knee") not in skeleton.parents
     assert skeleton.parents[at("right_ankle")] == at("right_knee")
+    bones = dict(zip(skeleton.bone_names, anatomical(skeleton), strict=True))
+    assert not bones.pop("left_shin") and all(bones.values())
+    assert anatomical(build_skeleton(joints)).all()
+    desk = build_skeleton(joints, np.array([0.0 if "hip" in j else 0.9 for j in joints]))
+    assert anatomical(desk)[desk.bone_names.index("spine")]
 
 
 def test_one_joint_alone() -> None:

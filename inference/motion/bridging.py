@@ -1,0 +1,106 @@
+"""How far a bridge over a gap may be off, measured by hiding stretches of the take's own motion.
+
+White jerk of a density that fits neighbouring frames says too little about half a second: real motion keeps its
+acceleration, then turns. So the smoothed path of every joint is cut open for gaps of several lengths, bridged by the
+prior, and the error in the middle compared with what the prior claims there.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..shapes import BoolArray, FloatArray
+from .smoothing import smooth_known
+
+_GAPS_S = np.array([0.05, 0.1, 0.2, 0.4, 0.8, 1.6])
+_SHORTEST = 3  # frames
+_UNKNOWN = 1e4  # factor for gaps longer than any that could be tried
+# The prior's variance in the middle of a gap G between ends of known place, speed and acceleration is q G⁵ / 20480:
+# (2m - 1) 4^(2m - 1) (m - 1)!² for white noise in the m-th derivative; the tests check it against the banded solution.
+_MIDDLE = 1 / 20480
+
+
+def bridge_factors(
+    path: FloatArray,  # (T, 3) m, smoothed
+    known: BoolArray,  # (T,) whether the path is measured here
+    times: FloatArray,  # (T,) s
+    density: float,  # m²/s⁵ that the prior uses
+) -> tuple[FloatArray, FloatArray]:
+    """Real over claimed variance in the middle of bridges of several lengths.
+
+    Returns:
+        (n,) lengths, s, and (n,) factors of at least 1, rising with the length; empty where the take is too short.
+    """
+    step = float(np.median(np.diff(times))) if len(times) > 1 else 1.0
+    lengths, factors = [], []
+    for gap in np.unique(np.maximum(np.round(_GAPS_S / step).astype(int), _SHORTEST)):
+        errors = [_middle_errors(path, known, times, int(gap), phase) for phase in (0, 1)]
+        squared = np.concatenate(errors)
+        if len(squared) < 2:
+            break
+        seconds = (gap + 1) * step
+        lengths.append(seconds)
+        typical = squared.mean() * (1 + 2 / np.sqrt(len(squared)))  # few trials say little about the next gap
+        factors.append(max(1.0, float(typical) / 3 / (density * seconds**5 * _MIDDLE)))
+    return np.array(lengths), np.maximum.accumulate(factors) if factors else np.array([])
+
+
+def _middle_errors(path: FloatArray, known: BoolArray, times: FloatArray, gap: int, phase: int) -> FloatArray:
+    """Squared errors in the middle of gaps of that many frames, as many apart from each other."""
+    margin = max(gap // 2, 4)
+    period = gap + 2 * margin
+    starts = np.arange(margin + phase * period // 2, len(path) - gap - margin, period)
+    starts = starts[[bool(known[s - margin : s + gap + margin].all()) for s in starts]] if len(starts) else starts
+    if not len(starts):
+        return np.zeros(0)
+    visible = np.ones(len(path), bool)
+    for start in starts:
+        visible[start : start + gap] = False
+    bridged = smooth_known(path, visible, times)
+    middle = starts + gap // 2
+    return ((bridged[middle] - path[middle]) ** 2).sum(axis=-1)
+
+
+def gap_lengths(
+    poor: BoolArray,  # (T,)
+    times: FloatArray,  # (T,) s
+) -> FloatArray:
+    """(T,) duration of the run of poor frames that a frame belongs to, from good frame to good frame; 0 elsewhere."""
+    result = np.zeros(len(poor))
+    edges = np.flatnonzero(np.diff(np.r_[False, poor, False].astype(int)))
+    for start, stop in edges.reshape(-1, 2):
+        before, after = max(start - 1, 0), min(stop, len(poor) - 1)
+        length = times[after] - times[before]
+        # an open end is like one half of a gap of twice the length
+        result[start:stop] = length if start > 0 and stop < len(poor) else 2 * length
+    return result
+
+
+def factors_at(gaps: FloatArray, lengths: FloatArray, factors: FloatArray) -> FloatArray:
+    """(T,) factor on the variance for gaps of the given durations; 1 outside gaps."""
+    if not len(lengths):
+        return np.where(gaps > 0, _UNKNOWN, 1.0)
+    value = np.exp(np.interp(np.log(np.maximum(gaps, 1e-6)), np.log(lengths), np.log(factors)))
+    return np.where(gaps <= 0, 1.0, np.where(gaps > 1.5 * lengths[-1], _UNKNOWN, value))
+
+
+def bridged_covariance(
+    covariance: FloatArray,  # (T, J, 3, 3) m²
+    views: BoolArray,  # (V, T, J) whether a view shows the joint
+    rays: FloatArray,  # (V, T, J, 3) unit vectors from the cameras to the joints
+    factors: list[tuple[FloatArray, FloatArray]],  # per joint, of `bridge_factors`
+    times: FloatArray,  # (T,) s
+) -> FloatArray:
+    """Enlarge covariances where no view shows a joint, and along the ray where one does.
+
+    Convention:
+        a gap counts from the last to the next frame with a view (for the ray: with two views).
+    """
+    count = views.sum(axis=0)
+    blind, single = np.ones(count.shape), np.ones(count.shape)
+    for joint, (lengths, values) in enumerate(factors):
+        blind[:, joint] = factors_at(gap_lengths(count[:, joint] == 0, times), lengths, values)
+        single[:, joint] = factors_at(gap_lengths(count[:, joint] < 2, times), lengths, values)
+    ray = np.where((count == 1)[..., None], (rays * views[..., None]).sum(axis=0), 0.0)
+    along = np.einsum("tji,tjik,tjk->tj", ray, covariance, ray) * (np.where(count == 1, single, 1.0) - 1)
+    return blind[..., None, None] * covariance + along[..., None, None] * ray[..., :, None] * ray[..., None, :]

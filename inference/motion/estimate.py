@@ -1,0 +1,319 @@
+"""The whole sequence as one estimate: from keypoints of all views to joints with honest ellipsoids, and a skeleton.
+
+Per person: robustly smoothed single-frame points as a start; a few Gauss-Newton steps on reprojection, smoothness and
+bone lengths (`posterior`), with limbs exchanged back where a detector mixed up left and right (`swaps`) and standing
+errors per camera and joint taken off as far as they show; covariance from the last step plus what standing errors and
+cameras leave; finally constant bone lengths and rotations (`kinematics`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from scipy.ndimage import uniform_filter1d
+
+from ..config import MotionSettings
+from ..errors import DegenerateError, InputError
+from ..geometry.keypoint_noise import KeypointNoise, whitened_residuals
+from ..geometry.reprojection import Rays, rays_from_keypoints, squared_distances
+from ..geometry.triangulation import covariance_from_cameras, curvature_factor, keypoint_noise, robust_weight
+from ..shapes import BoolArray, FloatArray, IntArray
+from ..types import CameraRig, Flag, Keypoints2D, Keypoints3D, Skeleton, SkeletonMotion
+from . import bones, kinematics
+from .bridging import bridge_factors, bridged_covariance
+from .posterior import Problem, single_frame_information, steps
+from .skeleton import anatomical, build_skeleton, joint_sources, mirrored_bones, rest_lengths
+from .smoothing import MEMORYLESS, jerk_precision, smooth_path
+from .swaps import unswapped
+
+_BONE_SIGMAS_M = (10.0, 0.01, 0.0, 0.0)  # per step, at least the setting; the first is free and measures the bones
+_WILD = 64.0  # squared sigmas from which a keypoint does not show its joint
+_UNLIKE_M = 0.05  # a joint farther from its place on the rigid skeleton is not given
+_NEARBY_S = 0.2  # over which the geometry of the views is averaged for standing errors
+_SMALL_RIDGE = 1.0  # 1/m², for frames without views
+
+
+@dataclass(frozen=True, eq=False)
+class _Person:
+    """What is handed from step to step; joints J are those of the layout that were ever triangulated."""
+
+    rays: Rays  # as detected, limbs not exchanged
+    noise: KeypointNoise
+    names: tuple[str, ...]
+    sources: FloatArray  # (skeleton joints, J), zero rows where a source was never triangulated
+    measured: BoolArray  # (T, J) whether a single-frame point stands here
+    bone_numbers: IntArray  # (B,) bones of the skeleton that the problem knows
+    problem: Problem
+    joints: FloatArray  # (T, J, 3) m
+
+
+def estimate_motion(
+    raw: Keypoints3D,
+    rig: CameraRig,
+    views: Sequence[Keypoints2D],
+    settings: MotionSettings,
+) -> tuple[Keypoints3D, SkeletonMotion]:
+    """Estimate joints and skeleton motion of every person from the whole take.
+
+    Convention:
+        joints of the result are the skeleton's: the layout's and the derived ones, root first. ``xyz`` is the forward
+        kinematics of the motion. Gaps are bridged while the largest sigma is at most ``max_sigma_m``, flagged WEAK;
+        beyond it a joint is NaN (UNOBSERVED), and the motion holds or interpolates its bone. Joints that were never
+        triangulated stay NaN, and so does what hangs on them (an ankle without its knee) where it does not fit a rigid
+        bone. The covariance is Gaussian (degrees of freedom inf).
+
+    Args:
+        raw: single-frame joints of the same people, as `triangulate` gives them.
+        rig: cameras in the order of the views.
+        views: keypoints on the times of ``raw``.
+        settings: the stage's settings.
+
+    Returns:
+        Joints and motion.
+
+    Raises:
+        InputError: times do not increase.
+        DegenerateError: a person has no single joint in any frame.
+    """
+    if (np.diff(raw.timestamps_s) <= 0).any():
+        frame = int((np.diff(raw.timestamps_s) <= 0).argmax()) + 1
+        raise InputError(f"frame {frame}: its time is not later than that of the frame before; repair the timestamps")
+    raw = _in_layout(raw, views[0].joint_names)
+    skeleton = build_skeleton(raw.joint_names, raw.observed.mean(axis=(0, 1)))
+    people = [
+        _one_person(_person(raw, p), rig, [_slot(view, p) for view in views], settings, skeleton)
+        for p in range(raw.xyz.shape[1])
+    ]
+    return _together(people, skeleton, raw.timestamps_s)
+
+
+def _together(
+    people: list[tuple[FloatArray, ...]], skeleton: Skeleton, times: FloatArray
+) -> tuple[Keypoints3D, SkeletonMotion]:
+    if not people:
+        raise DegenerateError("there is nobody to solve: no person was found")
+    xyz, covariance, flag, root, root_rotation, local, lengths = (
+        np.stack(parts, axis=0 if parts[0].ndim == 1 else 1) for parts in zip(*people, strict=True)
+    )
+    solved = Keypoints3D(skeleton.joint_names, times, xyz, covariance, flag)
+    return solved, SkeletonMotion(skeleton, times, root, root_rotation, local, lengths)
+
+
+def _in_layout(raw: Keypoints3D, names: tuple[str, ...]) -> Keypoints3D:
+    if raw.joint_names == names:
+        return raw
+    index = [raw.joint_names.index(name) for name in names]
+    parts = (raw.xyz[:, :, index], raw.covariance[:, :, index], raw.flag[:, :, index])
+    return Keypoints3D(names, raw.timestamps_s, *parts, raw.degrees_of_freedom)
+
+
+def _person(raw: Keypoints3D, index: int) -> Keypoints3D:
+    part = slice(index, index + 1)
+    return replace(raw, xyz=raw.xyz[:, part], covariance=raw.covariance[:, part], flag=raw.flag[:, part])
+
+
+def _slot(view: Keypoints2D, index: int) -> Keypoints2D:
+    part = slice(index, index + 1)
+    return replace(view, xy=view.xy[:, part], covariance=view.covariance[:, part], score=view.score[:, part])
+
+
+def _one_person(
+    raw: Keypoints3D, rig: CameraRig, views: Sequence[Keypoints2D], settings: MotionSettings, skeleton: Skeleton
+) -> tuple[FloatArray, ...]:
+    """xyz, covariance, flag, root translation, root rotation, local rotation, lengths of one person."""
+    person = _start(raw, rig, views, settings, skeleton)
+    for sigma in _BONE_SIGMAS_M:
+        person = _improved(person, max(sigma, settings.bone_sigma_m), skeleton)
+    joints, covariance = _with_covariance(person, rig.covariance)
+    known = person.sources.any(axis=1)
+    xyz = np.einsum("sj,tjx->tsx", person.sources, joints)
+    largest = np.linalg.eigvalsh(np.where(known[:, None, None], covariance, np.eye(3)))[..., 2]
+    sure = known & (largest <= settings.max_sigma_m**2)
+    lengths = _all_lengths(person, skeleton)
+    rigid = kinematics.rigid_joints(skeleton, np.where(sure[..., None], xyz, np.nan), lengths)
+    sure &= ~(np.linalg.norm(rigid - xyz, axis=-1) > _UNLIKE_M)
+    root, local = kinematics.bone_rotations(skeleton, rigid, raw.timestamps_s)
+    return (
+        np.where(sure[..., None], rigid, np.nan),
+        np.where(sure[..., None, None], covariance, np.nan),
+        _flags(sure, person, raw),
+        *(rigid[:, 0], root, local, lengths),
+    )
+
+
+def _flags(sure: BoolArray, person: _Person, raw: Keypoints3D) -> FloatArray:
+    """OBSERVED where single frames are, WEAK where weak or bridged; REJECTED where they were and nothing stands."""
+    where = [raw.joint_names.index(name) for name in person.names]
+    uses = person.sources > 0
+    single = raw.flag[:, 0, where]
+    best = np.where(uses, single[:, None, :], Flag.OBSERVED).min(axis=-1)
+    best = np.where(uses.any(axis=1), best, Flag.UNOBSERVED)
+    standing = np.where(best == Flag.OBSERVED, Flag.OBSERVED, Flag.WEAK)
+    return np.where(sure, standing, np.where(best == Flag.REJECTED, Flag.REJECTED, Flag.UNOBSERVED)).astype(np.int8)
+
+
+def _start(
+    raw: Keypoints3D, rig: CameraRig, views: Sequence[Keypoints2D], settings: MotionSettings, skeleton: Skeleton
+) -> _Person:
+    times, nu = raw.timestamps_s, settings.degrees_of_freedom
+    rays = rays_from_keypoints(rig, views, settings.min_score)
+    noise = keypoint_noise(rays, raw.flag.shape, nu)
+    active = raw.observed[:, 0].any(axis=0)
+    if not active.any():
+        raise DegenerateError(
+            "no joint is seen by two agreeing views in any frame; check calibration, synchronisation and keypoints"
+        )
+    names = tuple(name for name, used in zip(raw.joint_names, active, strict=True) if used)
+    frames = len(times)
+    rays = rays.take(np.arange(rays.u.shape[1]).reshape(frames, -1)[:, active].ravel())
+    noise = KeypointNoise(noise.variance[:, active], noise.standing, noise.memory)
+    scale = _efficiency(noise, nu) * np.repeat(noise.variance[:, None], frames, axis=1).reshape(len(rays.R), -1)
+    points, covariance = raw.xyz[:, 0][:, active], raw.covariance[:, 0][:, active]
+    sigma = np.sqrt(np.trace(covariance, axis1=-2, axis2=-1) / 3)
+    smooth = [smooth_path(points[:, j], sigma[:, j], times, noise.memory) for j in range(len(names))]
+    sources = joint_sources(skeleton, raw.joint_names)
+    sources = np.where((sources[:, ~active] == 0).all(axis=1, keepdims=True), sources, 0.0)[:, active]
+    complete = sources.any(axis=1)
+    numbers = np.flatnonzero(complete[1:] & complete[skeleton.parents[1:]] & anatomical(skeleton))
+    problem = Problem(
+        rays=rays.scaled(scale),
+        times=times,
+        memory=noise.memory,
+        nu=nu,
+        offset=np.zeros((len(rays.R), len(names), 2)),
+        prior=jerk_precision(times),
+        density=np.array([density for _, density in smooth]) / (settings.smoothness * _smoother(noise)),
+        bones=(sources[1:] - sources[skeleton.parents[1:]])[numbers],
+        lengths=np.zeros(len(numbers)),
+        bone_sigma=settings.bone_sigma_m,
+    )
+    joints = np.stack([path for path, _ in smooth], axis=1)
+    return _Person(problem.rays, noise, names, sources, raw.observed[:, 0][:, active], numbers, problem, joints)
+
+
+def _smoother(noise: KeypointNoise) -> float:
+    """Factor on the fitted smoothness: bodies move more smoothly than white jerk of the likeliest density.
+
+    Measured on the synthetic dances, by error and by coverage: 3 for independent errors, 1.5 for errors with memory.
+    """
+    return 3.0 if noise.memory < MEMORYLESS else 1.5
+
+
+def _efficiency(noise: KeypointNoise, nu: float) -> float:
+    """Factor on the keypoints' variance for the weights in use; see `keypoint_weight`."""
+    return curvature_factor(nu) if noise.memory < MEMORYLESS else 1.0
+
+
+def _improved(person: _Person, bone_sigma: float, skeleton: Skeleton) -> _Person:
+    """One Gauss-Newton step with limbs, bone lengths and standing errors as they look from here."""
+    problem, joints = person.problem, person.joints
+    rays, _ = unswapped(person.rays, joints.reshape(-1, 3).T, person.names, problem.nu)
+    problem = replace(problem, rays=rays, bone_sigma=bone_sigma, lengths=_lengths(person, skeleton))
+    moved = joints.copy()
+    for frames, step, _ in steps(problem, joints):
+        moved[frames] += step
+    problem = replace(problem, offset=_standing_offset(problem, person.noise, moved))
+    return replace(person, problem=problem, joints=moved)
+
+
+def _lengths(person: _Person, skeleton: Skeleton) -> FloatArray:
+    """(B,) lengths of the problem's bones over the take, left and right together."""
+    edges = person.problem.bones
+    measured = np.stack([person.measured[:, row != 0].all(axis=1) for row in edges], axis=1) if len(edges) else None
+    if measured is None:
+        return np.zeros(0)
+    measured |= ~measured.any(axis=0)  # a bone whose ends were never measured together: where they are thought to be
+    length, spread = bones.robust_lengths(np.einsum("bj,tjx->tbx", edges, person.joints), measured)
+    full = np.full((2, len(skeleton.bone_names)), np.nan)
+    full[:, person.bone_numbers] = length, spread
+    return bones.symmetric_lengths(full[0], full[1], mirrored_bones(skeleton))[person.bone_numbers]
+
+
+def _all_lengths(person: _Person, skeleton: Skeleton) -> FloatArray:
+    """(B,) lengths of all bones; those never measured are a grown person's, scaled like the measured ones."""
+    lengths = rest_lengths(skeleton)
+    ratio = person.problem.lengths / lengths[person.bone_numbers]
+    lengths *= np.median(ratio) if len(ratio) else 1.0
+    lengths[person.bone_numbers] = person.problem.lengths
+    return lengths
+
+
+def _standing_variance(problem: Problem, noise: KeypointNoise) -> FloatArray:
+    """(V, J) variance of standing errors in the units of the problem's whitened residuals."""
+    return noise.standing / (_efficiency(noise, problem.nu) * noise.variance)
+
+
+def _standing_offset(problem: Problem, noise: KeypointNoise, joints: FloatArray) -> FloatArray:
+    """(V, J, 2) posterior mean of the standing errors given the joints."""
+    frames, count = problem.shape
+    error = whitened_residuals(problem.rays, joints.reshape(-1, 3).T).reshape(-1, frames, count, 2)
+    delta = ((error - problem.offset[:, None]) ** 2).sum(axis=-1)
+    weight = robust_weight(delta, problem.nu) * problem.rays.seen.reshape(delta.shape)
+    mean = (weight[..., None] * error).sum(axis=1) / np.maximum(weight.sum(axis=1), 1e-9)[..., None]
+    independent = np.maximum(weight.sum(axis=1) * (1 - noise.memory) / (1 + noise.memory), 1e-9)
+    prior = _standing_variance(problem, noise)
+    return (prior / (prior + 1 / independent))[..., None] * mean
+
+
+def _with_covariance(person: _Person, camera_covariance: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """The last step: joints (T, J, 3), and the covariance of the skeleton's joints (T, S, 3, 3)."""
+    problem, joints = person.problem, person.joints.copy()
+    first = person.sources.argmax(axis=1)
+    second = person.sources.shape[1] - 1 - person.sources[:, ::-1].argmax(axis=1)
+    covariance = np.empty((len(joints), len(first), 3, 3))
+    for frames, step, full in steps(problem, person.joints, covariance=True):
+        joints[frames] += step
+        square = full.reshape(len(step), step.shape[1], 3, step.shape[1], 3)
+        pairs = ((first, first), (first, second), (second, first), (second, second))
+        covariance[frames] = sum(square[:, a, :, b].swapaxes(0, 1) for a, b in pairs) / 4
+    covariance = _bridged(person, joints, covariance)
+    standing = _standing_covariance(person)
+    extra = (standing[:, first] + standing[:, second]) / np.where(first == second, 2, 4)[:, None, None]
+    if camera_covariance.any():
+        points = joints.reshape(-1, 3).T
+        cameras = covariance_from_cameras(problem.rays, points, problem.nu, camera_covariance)
+        cameras = cameras.reshape(*joints.shape, 3)
+        cameras = (cameras[:, first] + cameras[:, second]) / 2
+        larger = np.trace(cameras, axis1=-2, axis2=-1) > np.trace(extra, axis1=-2, axis2=-1)
+        extra = np.where(larger[..., None, None], cameras, extra)
+    return joints, covariance + extra
+
+
+def _bridged(person: _Person, joints: FloatArray, covariance: FloatArray) -> FloatArray:
+    """The covariance (T, S, 3, 3) of the skeleton's joints, enlarged where they were bridged."""
+    problem = person.problem
+    points = joints.reshape(-1, 3).T
+    shape = (-1, *problem.shape)
+    views = (problem.rays.seen & (squared_distances(problem.rays, points) < _WILD)).reshape(shape)
+    count = views.sum(axis=0)
+    factors = [
+        bridge_factors(joints[:, j], count[:, j] > 1, problem.times, problem.density[j])
+        for j in range(problem.shape[1])
+    ]
+    centres = -np.einsum("vji,vj->vi", problem.rays.R, problem.rays.t)
+    rays = joints - centres[:, None, None]
+    rays /= np.linalg.norm(rays, axis=-1, keepdims=True)
+    result = np.empty_like(covariance)
+    for row, source in enumerate(person.sources):  # few joints; a derived one takes the wider of its sources' bridges
+        parts = [
+            bridged_covariance(
+                covariance[:, row, None], views[:, :, j, None], rays[:, :, j, None], [factors[j]], problem.times
+            )[:, 0]
+            for j in np.flatnonzero(source)
+        ]
+        larger = np.argmax([np.trace(part, axis1=-2, axis2=-1) for part in parts], axis=0) if parts else None
+        result[:, row] = covariance[:, row] if larger is None else np.stack(parts)[larger, np.arange(len(result))]
+    return result
+
+
+def _standing_covariance(person: _Person) -> FloatArray:
+    """(T, J, 3, 3) what standing errors that do not show in the residuals do to the joints."""
+    problem = person.problem
+    step = float(np.median(np.diff(problem.times))) if len(problem.times) > 1 else 1.0
+    information = single_frame_information(problem, person.joints)
+    width = min(2 * int(_NEARBY_S / step) + 1, len(information))
+    information = uniform_filter1d(information, width, axis=0, mode="nearest") + _SMALL_RIDGE * np.eye(3)
+    variance = _standing_variance(problem, person.noise).mean(axis=0)
+    return variance[:, None, None] * np.linalg.inv(information)

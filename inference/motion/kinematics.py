@@ -1,0 +1,221 @@
+"""From joint positions to a rigid skeleton: constant lengths, local rotations, and back.
+
+A bone's frame has +y along the bone; at rest +z points forward (for bones that themselves point forward or
+backward: up). The turn about the bone's own axis is not seen from its two ends. It follows the next bone where a
+hinge is bent (upper arm from forearm, thigh from shin, shin from foot), the line through both sides of the body for
+the spine, neck and head, and otherwise the parent; always smoothly in time.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy.linalg import solveh_banded
+
+from ..geometry import rotation
+from ..shapes import FloatArray, check_shapes
+from ..types import Skeleton
+
+_FORWARD, _UP = np.array([0.0, -1, 0]), np.array([0, 0, 1.0])
+_HINGES = {"upper_arm": ("forearm", 1.0), "thigh": ("shin", -1.0), "shin": ("foot", 1.0)}
+_SIDES = {
+    "spine": ("left_shoulder", "right_shoulder"),
+    "lower_spine": ("left_hip", "right_hip"),
+    "upper_spine": ("left_shoulder", "right_shoulder"),
+    "neck": ("left_ear", "right_ear"),
+    "head": ("left_ear", "right_ear"),
+    "skull": ("left_ear", "right_ear"),
+}
+_PARENT_SHARE = 0.02  # weight of the parent's twist against a hinge bent by 90 degrees
+_TWIST_SMOOTHING_S = 0.05
+
+
+def rigid_joints(
+    skeleton: Skeleton,
+    xyz: FloatArray,  # (T, J, 3) m, joints of the skeleton; NaN where nothing is known
+    lengths: FloatArray,  # (B,) m
+) -> FloatArray:
+    """Give every bone its length, keeping directions: forward from the root.
+
+    Convention:
+        a NaN joint keeps its bone's direction relative to the world from the nearest frames that have it, interpolated;
+        a joint that is never known stands in its rest direction. The result is finite in every frame.
+
+    Returns:
+        (T, J, 3).
+    """
+    check_shapes(xyz=(xyz, f"T {len(skeleton.joint_names)} 3"), lengths=(lengths, f"{len(skeleton.bone_names)}"))
+    result = np.empty(xyz.shape)
+    result[:, 0] = _filled(xyz[:, 0], np.zeros(3))
+    for bone, parent in enumerate(skeleton.parents[1:]):  # a tree: each joint needs its parent
+        direction = _filled(xyz[:, bone + 1] - xyz[:, parent], skeleton.rest_direction[bone])
+        norm = np.linalg.norm(direction, axis=-1, keepdims=True)
+        unit = np.where(norm > 1e-6, direction / np.maximum(norm, 1e-6), skeleton.rest_direction[bone])
+        result[:, bone + 1] = result[:, parent] + lengths[bone] * unit
+    return result
+
+
+def _filled(values: FloatArray, default: FloatArray) -> FloatArray:
+    """(T, 3) with NaN rows interpolated over frames and held at the ends."""
+    known = np.isfinite(values).all(axis=-1)
+    if not known.any():
+        return np.broadcast_to(default, values.shape).copy()
+    frames = np.arange(len(values))
+    return np.stack([np.interp(frames, frames[known], column[known]) for column in values.T], axis=-1)
+
+
+def forward_kinematics(
+    skeleton: Skeleton,
+    root_translation: FloatArray,  # (T, 3) m
+    local_rotation: FloatArray,  # (T, B, 4) wxyz
+    lengths: FloatArray,  # (B,) m
+) -> FloatArray:
+    """Joints (T, J, 3) of a motion; see `SkeletonMotion` for the convention."""
+    frames = len(root_translation)
+    world = np.empty((frames, len(skeleton.bone_names), 4))
+    joints = np.empty((frames, len(skeleton.joint_names), 3))
+    joints[:, 0] = root_translation
+    for bone, above in enumerate(skeleton.bone_parents):
+        local = local_rotation[:, bone]
+        world[:, bone] = local if above < 0 else rotation.multiply(world[:, above], local)
+        tip = rotation.rotate(world[:, bone], np.array([0, lengths[bone], 0]))
+        joints[:, bone + 1] = joints[:, skeleton.parents[bone + 1]] + tip
+    return joints
+
+
+def bone_rotations(
+    skeleton: Skeleton,
+    joints: FloatArray,  # (T, J, 3) m, finite
+    times: FloatArray,  # (T,) s
+) -> tuple[FloatArray, FloatArray]:
+    """Rotations of the root and of every bone that reproduce the joints.
+
+    Args:
+        skeleton: the tree.
+        joints: as `rigid_joints` gives them.
+        times: of the frames.
+
+    Returns:
+        (T, 4) world from pelvis, and (T, B, 4) local rotations; signs continuous in time.
+    """
+    root = root_rotation(skeleton, joints)
+    rest = rest_frames(skeleton)
+    world = np.empty((len(joints), len(skeleton.bone_names), 4))
+    local = np.empty_like(world)
+    for bone, above in enumerate(skeleton.bone_parents):  # a tree: each bone needs its parent
+        parent = root if above < 0 else world[:, above]
+        parent_rest = np.array([1.0, 0, 0, 0]) if above < 0 else rest[above]
+        # the pelvis frame at rest has x left, y up, z forward
+        if above < 0:
+            parent_rest = rotation.quaternion_from_matrix(np.column_stack([[1, 0, 0], _UP, _FORWARD]))
+        start = rotation.multiply(parent, rotation.multiply(rotation.conjugate(parent_rest), rest[bone]))
+        world[:, bone] = _bone_frames(skeleton, bone, joints, start, times)
+        local[:, bone] = (
+            world[:, bone] if above < 0 else rotation.multiply(rotation.conjugate(world[:, above]), world[:, bone])
+        )
+    return rotation.continuous(root), rotation.continuous(local)
+
+
+def rest_frames(skeleton: Skeleton) -> FloatArray:
+    """(B, 4) world from bone in the T pose."""
+    frames = []
+    for y in skeleton.rest_direction:
+        z = _UP if abs(y @ _FORWARD) > 0.7 else _FORWARD
+        z = z - (z @ y) * y
+        z = z / np.linalg.norm(z)
+        frames.append(np.column_stack([np.cross(y, z), y, z]))
+    matrices = np.array(frames).reshape(-1, 3, 3)
+    return rotation.quaternion_from_matrix(matrices) if len(matrices) else np.empty((0, 4))
+
+
+def root_rotation(
+    skeleton: Skeleton,
+    joints: FloatArray,  # (T, J, 3) m
+) -> FloatArray:
+    """(T, 4) world from pelvis: x to the subject's left (hips, or shoulders), y up the spine, z forward.
+
+    Convention:
+        without both sides the left is that of the rest pose; where the body folds so that spine and hips are parallel
+        the last direction is kept.
+    """
+    names = skeleton.joint_names
+    low, high = _first(names, ("pelvis",)), _first(names, ("neck", "thorax", "nose"))
+    up = joints[:, high] - joints[:, low] if None not in (low, high) else np.broadcast_to(_UP, joints[:, 0].shape)
+    left = np.broadcast_to([1.0, 0, 0], up.shape)
+    sides = ("hip", "shoulder") if skeleton.joint_names[0] == "pelvis" else ("shoulder", "hip")
+    for joint in sides:
+        if f"left_{joint}" in names and f"right_{joint}" in names:
+            left = joints[:, names.index(f"left_{joint}")] - joints[:, names.index(f"right_{joint}")]
+            break
+    y = _unit(np.where(np.linalg.norm(up, axis=-1, keepdims=True) > 1e-6, up, _UP))
+    x = left - (left * y).sum(axis=-1, keepdims=True) * y
+    size = np.linalg.norm(x, axis=-1)
+    x = _filled(np.where((size > 0.05 * np.linalg.norm(left, axis=-1).max() + 1e-9)[:, None], x, np.nan), [1.0, 0, 0])
+    x = _unit(x - (x * y).sum(axis=-1, keepdims=True) * y)
+    return rotation.continuous(rotation.quaternion_from_matrix(np.stack([x, y, np.cross(x, y)], axis=-1)))
+
+
+def _first(names: tuple[str, ...], candidates: tuple[str, ...]) -> int | None:
+    return next((names.index(name) for name in candidates if name in names), None)
+
+
+def _unit(vectors: FloatArray) -> FloatArray:
+    return vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-12)
+
+
+def _bone_frames(skeleton: Skeleton, bone: int, joints: FloatArray, start: FloatArray, times: FloatArray) -> FloatArray:
+    """World from bone (T, 4), given where the parent's turn alone would take it (start)."""
+    y = _unit(joints[:, bone + 1] - joints[:, skeleton.parents[bone + 1]])
+    steps = rotation.shortest_arc(y[:-1], y[1:])
+    first = rotation.multiply(rotation.shortest_arc(rotation.rotate(start[0], np.array([0, 1.0, 0])), y[0]), start[0])
+    frames = rotation.running_product(np.concatenate([first[None], steps]))
+    x, z = rotation.rotate(frames, np.array([1.0, 0, 0])), rotation.rotate(frames, np.array([0, 0, 1.0]))
+    old = rotation.rotate(start, np.array([0, 1.0, 0]))
+    followed = rotation.multiply(rotation.shortest_arc(old, y), start)
+    from_parent = _twist(rotation.rotate(followed, np.array([0, 0, 1.0])), x, z)
+    target = _PARENT_SHARE * (0.5 * (1 + (old * y).sum(axis=-1))) ** 2 * from_parent
+    hint = _hint(skeleton, bone, joints)
+    if hint is not None:
+        vector, is_left = hint
+        vector = vector - (vector * y).sum(axis=-1, keepdims=True) * y
+        forward = np.cross(vector, y) if is_left else vector
+        target = target + _twist(forward, x, z)
+    angle = np.angle(_smoothed(target, times))
+    half = np.stack([np.cos(angle / 2), np.zeros_like(angle), np.sin(angle / 2), np.zeros_like(angle)], axis=-1)
+    return rotation.multiply(frames, half)
+
+
+def _twist(forward: FloatArray, x: FloatArray, z: FloatArray) -> FloatArray:
+    """Complex number whose angle turns z towards ``forward`` about y; its size is squared length (0 … 1)."""
+    along = (forward * z).sum(axis=-1) + 1j * (forward * x).sum(axis=-1)
+    return along * np.abs(along)
+
+
+def _hint(skeleton: Skeleton, bone: int, joints: FloatArray) -> tuple[FloatArray, bool] | None:
+    """Vector (T, 3) that shows the turn about the bone, about unit length, and whether it points left, not forward."""
+    name = skeleton.bone_names[bone]
+    side = name[: name.index("_") + 1] if name.startswith(("left_", "right_")) else ""
+    base = name.removeprefix(side)
+    if base in _HINGES and side + _HINGES[base][0] in skeleton.bone_names:
+        partner = skeleton.bone_names.index(side + _HINGES[base][0])
+        if skeleton.parents[partner + 1] != bone + 1:
+            return None
+        return _HINGES[base][1] * _unit(joints[:, partner + 1] - joints[:, bone + 1]), False
+    if base in _SIDES and all(joint in skeleton.joint_names for joint in _SIDES[base]):
+        left, right = (joints[:, skeleton.joint_names.index(joint)] for joint in _SIDES[base])
+        return _unit(left - right), True
+    return None
+
+
+def _smoothed(target: FloatArray, times: FloatArray) -> FloatArray:
+    """Follow a complex signal whose size is its weight: min Σ |z - target/size|²·size + Σ (τ/h)² |Δz|²·(mean size)."""
+    if len(target) < 2:
+        return target
+    weight = np.abs(target)
+    stiffness = (_TWIST_SMOOTHING_S / np.diff(times)) ** 2 * max(float(weight.mean()), 1e-6)
+    bands = np.zeros((2, len(target)))
+    bands[1] = weight + 1e-9
+    bands[1, :-1] += stiffness
+    bands[1, 1:] += stiffness
+    bands[0, 1:] = -stiffness
+    parts = solveh_banded(bands, np.stack([target.real, target.imag], axis=-1))
+    return parts[:, 0] + 1j * parts[:, 1]
