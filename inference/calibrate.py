@@ -38,9 +38,7 @@ def calibrate(take: Take, out: Path) -> CameraRig:
     rig = rig_of_views(take, opened, report)
     with whole_folder(out) as folder:
         write_anipose_toml(folder / "cameras.toml", rig.cameras)
-        write_cameras(
-            folder / "cameras.npz", rig, np.array([item.offset_s for item in opened]), np.zeros(len(opened))
-        )
+        write_cameras(folder / "cameras.npz", rig, np.array([item.offset_s for item in opened]), np.zeros(len(opened)))
         text = json.dumps(_record(rig, report), indent=1, allow_nan=False)
         (folder / "report.json").write_text(text, encoding="utf-8")
     return rig

@@ -100,9 +100,7 @@ def place(joint_name: str) -> str:
     return _SAME_PLACE.get(joint_name, joint_name)
 
 
-def shared_joints(
-    first: tuple[str, ...], second: tuple[str, ...]
-) -> tuple[tuple[str, ...], IntArray, IntArray]:
+def shared_joints(first: tuple[str, ...], second: tuple[str, ...]) -> tuple[tuple[str, ...], IntArray, IntArray]:
     """Find the joints that two layouts share, by place on the body.
 
     Convention:
