@@ -11,9 +11,11 @@ from pathlib import Path
 from ..types import Footage, Keypoints2D, Solution, SolveReport
 from . import sections
 from .markup import Html, join, tag
-from .preview import Scene, write_preview
+from .preview import Scene, draw_gallery, write_preview
 from .record import build_record
 from .stylesheet import STYLE
+
+MOST_VIEWS = 6  # with more, no pictures of the heaviest doubt are added
 
 
 def write_report(
@@ -38,9 +40,11 @@ def write_report(
     """
     started = time.perf_counter()
     scene = Scene(solution, views, footages)
-    write_preview(out_dir / "preview.png", scene)
     record = build_record(scene, report)
-    pictures = sections.views(record, scene)
+    doubtful = sections.heaviest_doubt(record) if len(views) <= MOST_VIEWS else None
+    gallery = draw_gallery(scene, [doubtful[0]] if doubtful else [])
+    write_preview(out_dir / "preview.png", gallery)
+    pictures = sections.views(record, scene, gallery)
     report.seconds["report"] = time.perf_counter() - started
     record["seconds"]["report"] = report.seconds["report"]
     _write(out_dir / "report.json", json.dumps(record, indent=1, allow_nan=False, ensure_ascii=False))

@@ -27,6 +27,7 @@ from .overlay import (
 
 SHEET_WIDTH = 1920
 ROW_HEIGHT = 540  # px, the height that rows of the sheet come near to
+PICTURE_HEIGHT = 680  # px, of one drawn picture
 GAP = 8
 PAPER = 24  # grey value of the sheet, and of pictures without footage
 
@@ -49,6 +50,20 @@ class Scene:
             for name, parent in zip(skeleton.joint_names[1:], skeleton.parents[1:], strict=True)
         ]
         return [(where[first], where[second]) for first, second in pairs if first in where and second in where]
+
+
+@dataclass(frozen=True, eq=False)
+class Gallery:
+    """Drawn pictures of all views at some times."""
+
+    spread: tuple[int, ...]  # frames spread over the take
+    frames: tuple[int, ...]  # those, and frames of special interest; ascending
+    pictures: Mapping[tuple[int, int], Image]  # by view and frame
+
+    def aspect(self, view: int) -> float:
+        """Width over height of a view's pictures."""
+        height, width = self.pictures[view, self.frames[0]].shape[:2]
+        return width / height
 
 
 def spread_times(scene: Scene, count: int) -> list[int]:
@@ -83,22 +98,38 @@ def view_picture(scene: Scene, view: int, frame: int, width: int, window: Window
     return canvas
 
 
-def write_preview(path: Path, scene: Scene) -> None:
-    """Write the contact sheet of all views at up to three times as a PNG, at least 1,200 px wide.
+def draw_gallery(scene: Scene, also: Sequence[int] = ()) -> Gallery:
+    """Draw all views at up to three times spread over the take, and at ``also``; each picture is decoded once.
+
+    Convention:
+        pictures are cut to the subjects, the same window of a view at all times, about `PICTURE_HEIGHT` high.
+        Fewer times where there are many views.
+    """
+    spread = spread_times(scene, max(1, min(3, 4 // len(_rows([1.0] * len(scene.views))))))
+    frames = sorted({*spread, *also})
+    windows = subject_windows(scene, frames)
+    pictures = {}
+    for v, (_, _, wide, high) in enumerate(windows):
+        width = round(min(1.6, wide / high) * PICTURE_HEIGHT)
+        for frame in frames:
+            pictures[v, frame] = view_picture(scene, v, frame, width, windows[v]).image
+    return Gallery(tuple(spread), tuple(frames), pictures)
+
+
+def write_preview(path: Path, gallery: Gallery) -> None:
+    """Write the contact sheet of all views as a PNG, at least 1,200 px wide.
 
     Convention:
         written to a temporary name beside it, then renamed.
     """
-    save_image(path, contact_sheet(scene))
+    save_image(path, contact_sheet(gallery))
 
 
-def contact_sheet(scene: Scene) -> Image:
-    """Return all views at up to three times, side by side, cut to the subjects, with a legend."""
-    count = max(1, min(3, 4 // len(_rows([1.0] * len(scene.views)))))
-    times = spread_times(scene, count)
-    windows = subject_windows(scene, times)
-    rows = _rows([window[2] / window[3] for window in windows])
-    strips = [_strip(scene, row, windows, frame) for frame in times for row in rows]
+def contact_sheet(gallery: Gallery) -> Image:
+    """Put all views at the spread times side by side, with a legend."""
+    views = sorted({view for view, _ in gallery.pictures})
+    rows = _rows([gallery.aspect(view) for view in views])
+    strips = [_strip([gallery.pictures[v, frame] for v in row]) for frame in gallery.spread for row in rows]
     legend = Canvas(np.full((64, SHEET_WIDTH, 3), PAPER, dtype=np.uint8), 1.0)
     draw_legend(legend)
     return np.concatenate([*strips, legend.image])
@@ -141,18 +172,18 @@ def _rows(aspects: Sequence[float]) -> list[list[int]]:
     return [[int(v) for v in part] for part in np.array_split(np.arange(len(aspects)), count)]
 
 
-def _strip(scene: Scene, row: Sequence[int], windows: Sequence[Window], frame: int) -> Image:
-    """Draw some views side by side at one height, padded to the sheet's width."""
-    aspects = [windows[v][2] / windows[v][3] for v in row]
-    room = SHEET_WIDTH - GAP * (len(row) + 1)
-    height = min(room / sum(aspects), 1.7 * ROW_HEIGHT)
+def _strip(pictures: Sequence[Image]) -> Image:
+    """Put pictures side by side at one height, padded to the sheet's width."""
+    aspects = [picture.shape[1] / picture.shape[0] for picture in pictures]
+    room = SHEET_WIDTH - GAP * (len(pictures) + 1)
+    height = int(min(room / sum(aspects), 1.7 * ROW_HEIGHT))
     widths = [int(height * aspect) for aspect in aspects]
-    pictures = [view_picture(scene, v, frame, width, windows[v]).image for v, width in zip(row, widths, strict=True)]
-    strip = np.full((max(picture.shape[0] for picture in pictures) + GAP, SHEET_WIDTH, 3), PAPER, dtype=np.uint8)
-    left = (SHEET_WIDTH - sum(widths) - GAP * (len(row) - 1)) // 2
-    for picture in pictures:
-        strip[GAP : GAP + picture.shape[0], left : left + picture.shape[1]] = picture
-        left += picture.shape[1] + GAP
+    strip = np.full((height + GAP, SHEET_WIDTH, 3), PAPER, dtype=np.uint8)
+    left = (SHEET_WIDTH - sum(widths) - GAP * (len(pictures) - 1)) // 2
+    for picture, width in zip(pictures, widths, strict=True):
+        how = cv2.INTER_AREA if height < picture.shape[0] else cv2.INTER_CUBIC
+        strip[GAP:, left : left + width] = cv2.resize(picture, (width, height), interpolation=how)
+        left += width + GAP
     return strip
 
 

@@ -10,11 +10,11 @@ from ..types import Keypoints3D
 from .charts import trust_map, uncertainty_chart
 from .judges import worst_sigma
 from .markup import Html, join, section, table, tag
-from .overlay import Window
-from .preview import Scene, jpeg, spread_times, subject_windows, view_picture
+from .preview import Gallery, Scene, jpeg
 from .trust import CHECK_SIGMA_M, GOOD_SIGMA_M, grades, in_words
 
 Record = Mapping[str, Any]
+Doubtful = tuple[int, tuple[str, ...]]  # frame and joints
 
 MOST_LINES = 8  # doubtful spans that are written out per person
 GRADES = (
@@ -89,12 +89,12 @@ def what_to_trust(record: Record, solved: Keypoints3D) -> Html:
     for person, facts in enumerate(record["persons"]):
         title = [tag("h3", f"Person {person + 1}")] if len(record["persons"]) > 1 else []
         lines = [one for one in record["doubts"] if one["person"] == person]
-        parts += [*title, _doubts(lines, facts["unusable_joints"], solved)]
+        parts += [*title, _least_sure(facts), _doubts(lines, facts["unusable_joints"], solved)]
         parts.append(trust_map(grade[:, person], solved.joint_names, record["counts"]["duration_s"] or 0.0))
     return section("What to trust", "trust", *parts)
 
 
-def views(record: Record, scene: Scene) -> Html:
+def views(record: Record, scene: Scene, gallery: Gallery) -> Html:
     """Show every view's errors, and the solve over its footage."""
     rows = []
     for view in record["views"]:
@@ -118,7 +118,9 @@ def views(record: Record, scene: Scene) -> Html:
         "“solved” the finished motion, “left out” how well the other views foretell this one: a view that stands out "
         "there is badly calibrated, out of step in time, or of little help. “One px” is its size at the subject."
     )
-    return section("Views", "views", table(headers, rows), tag("p", words, class_="soft"), _pictures(record, scene))
+    return section(
+        "Views", "views", table(headers, rows), tag("p", words, class_="soft"), _pictures(record, scene, gallery)
+    )
 
 
 def joints(record: Record) -> Html:
@@ -242,6 +244,16 @@ def warnings(record: Record) -> Html:
     return tag("section", tag("h2", "Warnings"), items, id="warnings", class_="warn")
 
 
+def _least_sure(facts: Record) -> Html:
+    """Name the three joints with the largest σ over nearly all of the take."""
+    known = [one for one in facts["joints"] if one["sigma_m"]["p95"] is not None]
+    worst = sorted(known, key=lambda one: -one["sigma_m"]["p95"])[:3]
+    if not worst:
+        return Html("")
+    named = ", ".join(f"{in_words((one['name'],))} {one['sigma_m']['p95'] * 1000:.0f} mm" for one in worst)
+    return tag("p", f"Least sure joints, and the σ that they stay below in 95 % of the frames: {named}.")
+
+
 def _doubts(lines: Sequence[Record], never: Sequence[str], solved: Keypoints3D) -> Html:
     items = []
     if never:
@@ -260,17 +272,13 @@ def _doubts(lines: Sequence[Record], never: Sequence[str], solved: Keypoints3D) 
     return tag("ul", *items) if items else tag("p", "No span stands out: every joint is usable in every frame.")
 
 
-def _pictures(record: Record, scene: Scene) -> Html:
-    """Draw every view at two times and at the heaviest doubt; once where there are many views."""
-    many = len(scene.views) > 6
-    times = {frame: "" for frame in spread_times(scene, 1 if many else 2)}
-    if record["doubts"] and not many:
-        heaviest = record["doubts"][0]
-        times[(heaviest["first"] + heaviest["last"]) // 2] = f", doubtful: {in_words(tuple(heaviest['joints']))}"
-    windows = subject_windows(scene, sorted(times))
+def _pictures(record: Record, scene: Scene, gallery: Gallery) -> Html:
+    """Show every view at the gallery's times; the heaviest doubt is named."""
+    doubtful = heaviest_doubt(record)
     rows = []
-    for frame, note in sorted(times.items()):
-        figures = [_figure(scene, v, frame, windows[v]) for v in range(len(scene.views))]
+    for frame in gallery.frames:
+        figures = [_figure(gallery, v, frame, view["name"]) for v, view in enumerate(record["views"])]
+        note = f", doubtful: {in_words(doubtful[1])}" if doubtful and frame == doubtful[0] else ""
         title = f"Frame {frame + 1}, {scene.solution.solved.timestamps_s[frame]:.2f} s{note}"
         rows.append(join([tag("h3", title), tag("div", *figures, class_="pictures")]))
     key = (
@@ -280,12 +288,18 @@ def _pictures(record: Record, scene: Scene) -> Html:
     return join([tag("p", key, class_="soft"), *rows])
 
 
-def _figure(scene: Scene, view: int, frame: int, window: Window) -> Html:
-    """Draw one view as an embedded JPEG; figures of a row share its height."""
-    aspect = window[2] / window[3]
-    canvas = view_picture(scene, view, frame, round(min(760.0, 640.0 * aspect)), window)
-    data = b64encode(jpeg(canvas.image)).decode()
-    name = scene.views[view].view
+def heaviest_doubt(record: Record) -> Doubtful | None:
+    """Return the middle frame of the heaviest doubtful span of all persons and its joints; None without one."""
+    if not record["doubts"]:
+        return None
+    heaviest = max(record["doubts"], key=lambda one: (one["last"] - one["first"] + 1) * len(one["joints"]))
+    return (heaviest["first"] + heaviest["last"]) // 2, tuple(heaviest["joints"])
+
+
+def _figure(gallery: Gallery, view: int, frame: int, name: str) -> Html:
+    """Embed one picture as JPEG; figures of a row share its height."""
+    aspect = gallery.aspect(view)
+    data = b64encode(jpeg(gallery.pictures[view, frame])).decode()
     image = tag("img", alt=f"{name}, frame {frame + 1}", src=f"data:image/jpeg;base64,{data}")
     return tag("figure", image, tag("figcaption", name), style=f"flex:{aspect:.3f} 1 {170 * aspect:.0f}px")
 

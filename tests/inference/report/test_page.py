@@ -69,7 +69,7 @@ def test_the_page_fetches_nothing_and_runs_nothing(example: tuple[dict, str]) ->
     _, text = example
     assert outside_links(text) == []
     assert "script" not in read(text).elements
-    assert text.count("data:image/jpeg;base64,") == 12  # four views at three times
+    assert text.count("data:image/jpeg;base64,") == 16  # four views at three times and the heaviest doubt
 
 
 @pytest.mark.parametrize("bad", ['<img src="https://a.example/b.png">', "<style>a{background:url(x.png)}</style>"])
@@ -118,6 +118,8 @@ def test_the_page_says_in_words_what_is_doubtful(example: tuple[dict, str]) -> N
     plain = re.sub(r"<[^>]+>", "", text)
     assert "left elbow and left wrist, 0.37–0.60 s (frames 12–19): bridged over a gap" in plain
     assert "right ankle, 0.83–0.97 s (frames 26–30): too few views see it; no estimate." in plain
+    assert re.search(r"Least sure joints, [^:]*: left (elbow|wrist) \d+ mm, left (elbow|wrist) \d+ mm, ", plain)
+    assert "doubtful: left elbow and left wrist" in plain
     assert "Apache-2.0" in plain and "ab" * 32 in plain
 
 

@@ -25,7 +25,7 @@ def image_sequence(folder: Path, name: str, colours: list[int], fps: float = 30.
 
 @pytest.mark.parametrize("cameras", [2, 4, 8])
 def test_the_sheet_is_wide_enough_for_any_number_of_views(cameras: int, tmp_path: Path) -> None:
-    preview.write_preview(tmp_path / "preview.png", solved_scene(frames=12, cameras=cameras))
+    preview.write_preview(tmp_path / "preview.png", preview.draw_gallery(solved_scene(frames=12, cameras=cameras)))
     image = cv2.imread(str(tmp_path / "preview.png"))
     assert image.shape[1] == preview.SHEET_WIDTH >= 1200
     assert image.shape[0] >= 400
@@ -42,6 +42,15 @@ def test_the_picture_of_the_right_time_lies_under_the_skeleton(tmp_path: Path) -
     assert corner(1, 1) == preview.PAPER  # before its first frame
     assert corner(1, 8) == preview.PAPER  # after its last
     assert corner(0, 4) == preview.PAPER  # another view, without footage
+
+
+def test_a_gallery_holds_every_view_at_its_times_in_order() -> None:
+    gallery = preview.draw_gallery(solved_scene(frames=12, cameras=2), also=[1])
+    assert gallery.spread == (2, 6, 10) and gallery.frames == (1, 2, 6, 10)
+    assert set(gallery.pictures) == {(v, frame) for v in (0, 1) for frame in (1, 2, 6, 10)}
+    assert all(
+        picture.shape[0] == pytest.approx(preview.PICTURE_HEIGHT, abs=2) for picture in gallery.pictures.values()
+    )
 
 
 def test_drift_is_counted(tmp_path: Path) -> None:
