@@ -16,6 +16,8 @@ from .trust import CHECK_SIGMA_M, GOOD_SIGMA_M, grades, in_words
 Record = Mapping[str, Any]
 Doubtful = tuple[int, tuple[str, ...]]  # frame and joints
 
+ODD_VIEW = 2.0
+FAR_M = 0.3
 MOST_LINES = 8  # doubtful spans that are written out per person
 GRADES = (
     ("good", f"good (σ ≤ {GOOD_SIGMA_M * 1000:g} mm)"),
@@ -64,7 +66,7 @@ def verdict(record: Record) -> str:
     usable = trust["good"] + trust["check"]
     start = f"{_percent(usable)} of all joint positions are sure to {CHECK_SIGMA_M * 1000:g} mm or better"
     if usable > 0.97:
-        return f"{start}: use it, and look at the spans named below."
+        return f"{start}: use it, and look at the spans named below." if record["doubts"] else f"{start}: use it."
     if usable > 0.85:
         return f"{start}: usable, but repair the spans named below before delivery."
     return f"{start}: check this take before you build on it."

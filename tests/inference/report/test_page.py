@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from inference.report import page
+from inference.report import page, sections
 from inference.report.markup import Html, html, table, tag
 from inference.report.record import json_safe
 from inference.types import Flag
@@ -121,6 +121,21 @@ def test_the_page_says_in_words_what_is_doubtful(example: tuple[dict, str]) -> N
     assert re.search(r"Least sure joints, [^:]*: left (elbow|wrist) \d+ mm, left (elbow|wrist) \d+ mm, ", plain)
     assert "doubtful: left elbow and left wrist" in plain
     assert "Apache-2.0" in plain and "ab" * 32 in plain
+
+
+def one_view(name: str, left_out: float | None, far: float | None) -> dict:
+    errors = {"left_out": {"median": left_out}, "solved": {"p95": far}}
+    return {"name": name, "metres_per_pixel": 0.002, "reprojection_px": errors}
+
+
+def test_views_that_stand_out_are_named_and_others_are_not() -> None:
+    even = [one_view(f"cam{i}", 10.0 + i, 40.0) for i in range(4)]
+    assert sections.view_hints({"views": even}) == []
+    assert sections.view_hints({"views": [one_view("cam0", None, None), *even]}) == []
+    (turned,) = sections.view_hints({"views": [*even[:3], one_view("cam3", 25.0, 40.0)]})
+    assert turned.startswith("cam3 agrees least")
+    (stranger,) = sections.view_hints({"views": [*even[:3], one_view("cam3", 12.0, 400.0)]})
+    assert stranger.startswith("cam3: one keypoint in twenty is more than 0.8 m")
 
 
 def test_a_take_where_nothing_was_solved_still_gets_a_report(tmp_path: Path) -> None:
