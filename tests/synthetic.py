@@ -262,7 +262,8 @@ def _memory_noise(rng: np.random.Generator, shape: tuple[int, ...], noise: Noise
 def _swap_limbs(xy: FloatArray, names: Sequence[str], share: float, rng: np.random.Generator) -> FloatArray:
     xy = xy.copy()
     for limb in LIMBS:
-        left = [names.index(f"left_{joint}") for joint in limb if f"left_{joint}" in names]
+        sided = [f"left_{joint}" for joint in limb]
+        left = [names.index(name) for name in sided if name in names and mirrored(name) in names]
         right = [names.index(mirrored(names[j])) for j in left]
         swapped = rng.random(xy.shape[:2]) < share
         t, p = np.nonzero(swapped)

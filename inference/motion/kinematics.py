@@ -135,7 +135,7 @@ def root_rotation(
 
     Convention:
         without both sides the left is that of the rest pose; where the body folds so that spine and hips are parallel
-        the last direction is kept.
+        the left of the frames around is taken.
     """
     names = skeleton.joint_names
     low, high = _first(names, ("pelvis",)), _first(names, ("neck", "thorax", "nose"))
@@ -150,7 +150,9 @@ def root_rotation(
     x = left - (left * y).sum(axis=-1, keepdims=True) * y
     size = np.linalg.norm(x, axis=-1)
     x = _filled(np.where((size > 0.05 * np.linalg.norm(left, axis=-1).max() + 1e-9)[:, None], x, np.nan), [1.0, 0, 0])
-    x = _unit(x - (x * y).sum(axis=-1, keepdims=True) * y)
+    x = x - (x * y).sum(axis=-1, keepdims=True) * y
+    spare = np.cross(y, np.where(np.abs(y[:, 2:]) < 0.9, _UP, _FORWARD))
+    x = _unit(np.where(np.linalg.norm(x, axis=-1, keepdims=True) > 1e-3, x, spare))
     return rotation.continuous(rotation.quaternion_from_matrix(np.stack([x, y, np.cross(x, y)], axis=-1)))
 
 

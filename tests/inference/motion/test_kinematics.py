@@ -1,0 +1,139 @@
+"""Rigid joints, rotations and forward kinematics against each other, by hand, and through their degenerate cases."""
+
+import numpy as np
+import pytest
+
+from inference.errors import ShapeError
+from inference.geometry.rotation import exp, matrix_from_quaternion, multiply, quaternion_from_matrix, rotate
+from inference.layouts import LAYOUTS, layout
+from inference.motion.kinematics import bone_rotations, forward_kinematics, rest_frames, rigid_joints, root_rotation
+from inference.motion.skeleton import build_skeleton, joint_sources, rest_lengths
+from inference.types import Skeleton
+from tests.synthetic import make_scene
+
+
+def _t_pose(skeleton: Skeleton, frames: int = 3) -> np.ndarray:
+    joints = np.zeros((frames, len(skeleton.joint_names), 3))
+    for bone, parent in enumerate(skeleton.parents[1:]):
+        joints[:, bone + 1] = joints[:, parent] + rest_lengths(skeleton)[bone] * skeleton.rest_direction[bone]
+    return joints + [0, 0, 1]
+
+
+def _dance(name: str, frames: int = 200) -> tuple[Skeleton, np.ndarray, np.ndarray]:
+    scene = make_scene(frames, seed=3, layout_name=name)
+    skeleton = build_skeleton(scene.joint_names)
+    joints = np.einsum("sj,tjx->tsx", joint_sources(skeleton, scene.joint_names), scene.xyz[:, 0])
+    lengths = np.linalg.norm(joints[:, 1:] - joints[:, skeleton.parents[1:]], axis=-1).mean(axis=0)
+    return skeleton, joints, lengths
+
+
+@pytest.mark.parametrize("name", LAYOUTS)
+def test_rotations_reproduce_the_joints(name: str) -> None:
+    skeleton, joints, lengths = _dance(name, 60)
+    rigid = rigid_joints(skeleton, joints, lengths)
+    root, local = bone_rotations(skeleton, rigid, np.arange(60) / 60)
+    np.testing.assert_allclose(forward_kinematics(skeleton, rigid[:, 0], local, lengths), rigid, atol=1e-9)
+    np.testing.assert_allclose(np.linalg.norm(local, axis=-1), 1)
+    assert ((local[1:] * local[:-1]).sum(axis=-1) > 0.9).all()
+    assert ((root[1:] * root[:-1]).sum(axis=-1) > 0.99).all()
+
+
+def test_the_t_pose_has_its_rest_frames() -> None:
+    skeleton = build_skeleton(layout("halpe_26").joint_names)
+    root, local = bone_rotations(skeleton, _t_pose(skeleton), np.arange(3) / 60)
+    axes = matrix_from_quaternion(root[0])
+    np.testing.assert_allclose(axes, [[1, 0, 0], [0, 0, -1], [0, 1, 0]], atol=1e-9)  # x left, y up, z forward (-y)
+    rest = rest_frames(skeleton)
+    bone = skeleton.bone_names.index("left_thigh")
+    np.testing.assert_allclose(rotate(rest[bone], np.array([0, 1.0, 0])), skeleton.rest_direction[bone], atol=1e-9)
+    for name in ("left_forearm", "right_shin"):
+        bone = skeleton.bone_names.index(name)
+        above = skeleton.bone_parents[bone]
+        world = multiply(rest[above], local[0, bone])
+        np.testing.assert_allclose(np.abs((world * rest[bone]).sum()), 1, atol=1e-3)
+
+
+def test_an_elbow_bends_about_one_axis() -> None:
+    """Upper arm still, forearm from straight to 120 degrees: local rotation about the upper arm's x axis alone."""
+    skeleton = build_skeleton(layout("coco_17").joint_names)
+    joints = _t_pose(skeleton, 60)
+    at = skeleton.joint_names.index
+    bend = np.linspace(0.3, 2.1, 60)
+    joints[:, at("left_wrist")] = joints[:, at("left_elbow")] + 0.26 * np.stack(
+        [np.cos(bend), -np.sin(bend), 0 * bend], axis=-1
+    )
+    _, local = bone_rotations(skeleton, joints, np.arange(60) / 60)
+    forearm = local[:, skeleton.bone_names.index("left_forearm")]
+    np.testing.assert_allclose(forearm[:, 2:], 0, atol=1e-3)
+    np.testing.assert_allclose(2 * np.arctan2(np.abs(forearm[:, 1]), forearm[:, 0]), bend, atol=1e-3)
+
+
+def test_turning_the_world_turns_the_root_only() -> None:
+    skeleton, joints, lengths = _dance("coco_17", 40)
+    times = np.arange(40) / 60
+    turn = exp(np.array([0, 0, 1.0]))
+    root, local = bone_rotations(skeleton, joints, times)
+    turned_root, turned_local = bone_rotations(skeleton, joints @ turn.T, times)
+    expected = multiply(quaternion_from_matrix(turn), root)
+    np.testing.assert_allclose(np.abs((expected * turned_root).sum(axis=-1)), 1, atol=1e-9)
+    inner = skeleton.bone_parents >= 0
+    np.testing.assert_allclose(np.abs((local * turned_local).sum(axis=-1))[:, inner], 1, atol=1e-6)
+    assert lengths.min() > 0
+
+
+def test_a_full_turn_overhead_does_not_flip() -> None:
+    """An arm that circles through every direction, past the opposite of its rest direction."""
+    skeleton = build_skeleton(layout("coco_17").joint_names)
+    joints = _t_pose(skeleton, 240)
+    angle = np.linspace(0, 4 * np.pi, 240)
+    at = skeleton.joint_names.index
+    swing = np.stack([np.cos(angle), 0.02 * np.sin(3 * angle), np.sin(angle)], axis=-1)
+    swing /= np.linalg.norm(swing, axis=-1, keepdims=True)
+    for joint, length in (("left_elbow", 0.29), ("left_wrist", 0.55)):
+        joints[:, at(joint)] = joints[:, at("left_shoulder")] + length * swing
+    _, local = bone_rotations(skeleton, joints, np.arange(240) / 60)
+    turn = 2 * np.arccos(np.abs((local[1:] * local[:-1]).sum(axis=-1)).clip(0, 1))
+    assert np.rad2deg(turn).max() < 15  # the swing itself makes 3 degrees a frame
+
+
+def test_missing_joints_are_held_and_interpolated() -> None:
+    skeleton = build_skeleton(layout("coco_17").joint_names)
+    joints = _t_pose(skeleton, 5)
+    lengths = rest_lengths(skeleton)
+    knee = skeleton.joint_names.index("left_knee")
+    joints[1:4, knee] = np.nan
+    joints[:, skeleton.joint_names.index("left_ankle")] = np.nan
+    joints[4] += [0, 0, 1.0]
+    joints[0:2, 0] = np.nan
+    rigid = rigid_joints(skeleton, joints, lengths)
+    assert np.isfinite(rigid).all()
+    np.testing.assert_allclose(
+        np.linalg.norm(rigid[:, 1:] - rigid[:, skeleton.parents[1:]], axis=-1) - lengths, 0, atol=1e-9
+    )
+    np.testing.assert_allclose(rigid[0, 0], joints[2, 0])
+    np.testing.assert_allclose(
+        rigid[2, knee] - rigid[2, skeleton.parents[knee]], lengths[knee - 1] * np.array([0, 0, -1]), atol=1e-9
+    )
+
+
+def test_root_of_a_folded_body_is_still_a_rotation() -> None:
+    skeleton = build_skeleton(layout("coco_17").joint_names)
+    joints = _t_pose(skeleton, 4)
+    at = skeleton.joint_names.index
+    joints[2, at("neck")] = joints[2, 0] + [0.5, 0, 0]  # spine along the hips
+    q = root_rotation(skeleton, joints)
+    assert np.isfinite(q).all()
+    np.testing.assert_allclose(np.linalg.norm(q, axis=-1), 1)
+
+
+def test_one_joint_and_one_frame() -> None:
+    skeleton = build_skeleton(("nose",))
+    rigid = rigid_joints(skeleton, np.ones((1, 1, 3)), np.zeros(0))
+    root, local = bone_rotations(skeleton, rigid, np.zeros(1))
+    assert root.shape == (1, 4) and local.shape == (1, 0, 4)
+
+
+def test_wrong_shapes_are_refused() -> None:
+    skeleton = build_skeleton(layout("coco_17").joint_names)
+    with pytest.raises(ShapeError, match="lengths"):
+        rigid_joints(skeleton, np.zeros((2, len(skeleton.joint_names), 3)), np.zeros(3))
