@@ -41,6 +41,13 @@ class Event:
         """Done share of the stage, 0–1."""
         return self.done / self.total if self.total > 0 else 0.0
 
+    @property
+    def text(self) -> str:
+        """The same in words, for a person."""
+        count = f": {self.done} of {self.total}" if self.total > 0 else ""
+        left = "" if self.seconds_left is None else f", {self.seconds_left:.0f} s left"
+        return f"{self.stage.capitalize()}{count}{left}"
+
 
 def worker_command(take: Path, out: Path, settings: Mapping[str, str]) -> list[str]:
     """Return the command line that solves a take."""

@@ -94,8 +94,7 @@ class SIGHTLINE_OT_solve_take(bpy.types.Operator):
     def _advance(self, context: bpy.types.Context) -> set[str]:
         """Do what is due: listen to the child, then read its result in a thread, then enter it step by step."""
         for said in self._job.events():
-            left = "" if said.seconds_left is None else f", {said.seconds_left:.0f} s left"
-            _show(context, said.share, f"{said.stage}: {said.done} of {said.total}{left}")
+            _show(context, said.share, said.text)
         if self._job.running:
             return {"RUNNING_MODAL"}
         if self._reading is None:
@@ -133,7 +132,7 @@ class SIGHTLINE_OT_solve_take(bpy.types.Operator):
     def _finished(self, context: bpy.types.Context, built: solving.BuiltScene) -> set[str]:
         for warning in built.warnings:
             self.report({"WARNING"}, warning)
-        self.report({"INFO"}, f"Solved {built.take}: " + context.scene.sightline.summary.split("\n")[0])
+        self.report({"INFO"}, f"Solved {built.take}: " + ", ".join(context.scene.sightline.summary.split("\n")[:2]))
         return {"FINISHED"}
 
 

@@ -128,21 +128,16 @@ def export_take(
 
 
 def summary(solution: Solution, worst: int = 3) -> list[str]:
-    """Say in a few lines how much of a solution to trust: seen share, the joints seen least, the least sure ones."""
+    """Say in short lines how much of a solution to trust: seen share, the joints seen least, the least sure ones."""
     solved = solution.solved
     seen = solved.observed
-    frames, persons = seen.shape[:2]
-    lines = [
-        f"{frames} frames, {persons} person(s): {seen.mean():.0%} of joints observed" if seen.size else "no joints"
-    ]
-    share = seen.mean(axis=(0, 1)) if seen.size else np.zeros(0)
+    if not seen.size:
+        return ["No joints"]
+    lines = [f"Frames: {seen.shape[0]}, persons: {seen.shape[1]}", f"Joints observed: {seen.mean():.0%}"]
+    share = seen.mean(axis=(0, 1))
     least = [j for j in np.argsort(share, kind="stable")[:worst] if share[j] < 0.995]
-    if least:
-        lines.append("Least seen: " + ", ".join(f"{solved.joint_names[j]} {share[j]:.0%}" for j in least))
+    lines += [f"Seen little: {solved.joint_names[j]} {share[j]:.0%}" for j in least]
     sigma = np.sqrt(np.trace(solved.covariance, axis1=-2, axis2=-1) / 3)
-    known = [j for j in range(len(share)) if share[j] > 0]
-    typical = {j: float(np.nanmedian(sigma[:, :, j])) for j in known}
-    unsure = sorted(known, key=lambda j: -typical[j])[:worst]
-    if unsure:
-        lines.append("Least sure: " + ", ".join(f"{solved.joint_names[j]} ±{typical[j] * 100:.1f} cm" for j in unsure))
-    return lines
+    typical = {j: float(np.nanmedian(sigma[:, :, j])) for j in np.flatnonzero(share)}
+    unsure = sorted(typical, key=lambda j: -typical[j])[:worst]
+    return lines + [f"Least sure: {solved.joint_names[j]} ±{typical[j] * 100:.1f} cm" for j in unsure]

@@ -176,7 +176,7 @@ def _signals_cancel() -> Iterator[None]:
         yield
     finally:
         for number, handler in before.items():
-            signal.signal(number, handler)
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)  # None: Blender's own, in C
 
 
 @contextmanager

@@ -2,14 +2,16 @@
 
 import importlib.util
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import bpy
+import numpy as np
 import pytest
 from sightline.addon import solving
-from sightline.inference.files.solution import write_solution
+from sightline.inference.files.solution import read_solution, write_solution
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -149,6 +151,22 @@ def test_a_term_signal_cancels(child, tmp_path):
     assert BATCH.main([str(write_take(tmp_path / "in")), "--out", str(tmp_path / "out")]) == 130
 
 
+def test_signal_handlers_that_are_not_pythons_can_be_put_back(monkeypatch):
+    """Inside Blender the handler before ours is one in C, which Python shows as None."""
+    handlers = {signal.SIGINT: None, signal.SIGTERM: None}
+
+    def set_handler(number, handler):
+        if handler is None:
+            raise TypeError("signal handler must be a callable object")
+        before, handlers[number] = handlers[number], handler
+        return before
+
+    monkeypatch.setattr(BATCH.signal, "signal", set_handler)
+    with BATCH._signals_cancel():
+        assert callable(handlers[signal.SIGINT])
+    assert set(handlers.values()) == {signal.SIG_DFL}
+
+
 def test_the_process_returns_the_code(tmp_path):
     """The whole command in a Python of its own, where the exit is the trap."""
     command = [sys.executable, str(ROOT / "tools" / "batch_solve.py"), "--", str(tmp_path / "no.toml")]
@@ -163,7 +181,11 @@ def test_the_operator_solves_through_the_same_function(child, tmp_path, register
     chosen.take_path = str(write_take(tmp_path / "in"))
     assert bpy.ops.sightline.solve_take() == {"FINISHED"}
     assert names(tmp_path / "in" / "take_sightline") == ["solution.npz"]
-    assert "frames, 1 person(s)" in chosen.summary and "left_knee 0%" in chosen.summary
+    assert chosen.summary.split("\n")[:3] == [
+        "Frames: 6, persons: 1",
+        "Joints observed: 83%",
+        "Seen little: left_knee 0%",
+    ]
     chosen.formats = {"fbx"}
     assert bpy.ops.sightline.export_take() == {"FINISHED"}
     assert (tmp_path / "in" / "take_sightline" / "balancing.fbx").is_file()
@@ -181,3 +203,36 @@ def test_the_operator_refuses_in_one_line_and_works_again(child, tmp_path, regis
     assert not bpy.data.objects
     child()
     assert bpy.ops.sightline.solve_take() == {"FINISHED"}
+
+
+def test_the_real_take_from_its_keypoints(shared_data, tmp_path, capsys):
+    """The whole way: child process, solve, scene, files; 30 frames of four views."""
+    folder = shared_data / "pose2sim_single"
+    text = f'[take]\nname = "balancing"\nend = 0.5\n[calibration]\nsource = "{folder}/calibration/Calib.qca.txt"\n'
+    for number in range(1, 5):
+        text += f'[[view]]\nname = "cam0{number}"\nvideo = "{folder}/videos/cam0{number}.mp4"\n'
+        text += f'keypoints = "{folder}/openpose_body25b/cam0{number}_json"\nkeypoint_layout = "body_25b"\n'
+        text += 'fit = "letterbox"\n' if number < 3 else ""
+    (tmp_path / "take.toml").write_text(text)
+    out = tmp_path / "out"
+    assert BATCH.main([str(tmp_path / "take.toml"), "--out", str(out), "--export", "fbx,trc"]) == 0, capsys.readouterr()
+    found = names(out)
+    assert [name for name in found if name.endswith((".blend", ".fbx", ".trc", ".npz"))] == [
+        "balancing.blend",
+        "balancing.fbx",
+        "balancing.trc",
+        "solution.npz",
+    ]
+    assert "report.html" in found and "report.json" in found
+    bpy.ops.wm.open_mainfile(filepath=str(out / "balancing.blend"))
+    scene = bpy.context.scene
+    solution = read_solution(out / "solution.npz")
+    assert scene.frame_end - scene.frame_start + 1 == len(solution.solved.timestamps_s)
+    (armature,) = (item for item in scene.objects if item.type == "ARMATURE")
+    skeleton = solution.motion.skeleton
+    order = [solution.solved.joint_names.index(name) for name in skeleton.joint_names[1:]]
+    scene.frame_set(scene.frame_end)
+    item = armature.evaluated_get(bpy.context.evaluated_depsgraph_get())
+    tails = np.array([item.matrix_world @ item.pose.bones[bone].tail for bone in skeleton.bone_names])
+    apart = np.linalg.norm(tails - solution.solved.xyz[-1, 0, order], axis=-1)
+    assert np.isfinite(apart).mean() > 0.9 and np.nanmax(apart) < 1e-4
