@@ -120,9 +120,33 @@ def views(record: Record, scene: Scene, gallery: Gallery) -> Html:
         "“solved” the finished motion, “left out” how well the other views foretell this one: a view that stands out "
         "there is badly calibrated, out of step in time, or of little help. “One px” is its size at the subject."
     )
-    return section(
-        "Views", "views", table(headers, rows), tag("p", words, class_="soft"), _pictures(record, scene, gallery)
-    )
+    pictures = _pictures(record, scene, gallery)
+    hints = view_hints(record)
+    listed = [tag("ul", *(tag("li", hint) for hint in hints))] if hints else []
+    return section("Views", "views", table(headers, rows), *listed, tag("p", words, class_="soft"), pictures)
+
+
+def view_hints(record: Record) -> list[str]:
+    """Say which views stand out: foretold badly by the others, or with keypoints far from the body.
+
+    Convention:
+        badly: a left-out median above `ODD_VIEW` times the middle of the other views; far: one keypoint in twenty
+        is more than `FAR_M` from its joint, at the subject's distance.
+    """
+    hints = []
+    for view in record["views"]:
+        left_out, solved = (view["reprojection_px"][layer] for layer in ("left_out", "solved"))
+        others = [one["reprojection_px"]["left_out"]["median"] for one in record["views"] if one is not view]
+        known = sorted(value for value in others if value is not None)
+        if known and left_out["median"] is not None and left_out["median"] > ODD_VIEW * known[len(known) // 2]:
+            hints.append(f"{view['name']} agrees least with the others: check its calibration, fit and offset_s.")
+        far_m = (solved["p95"] or 0.0) * (view["metres_per_pixel"] or 0.0)
+        if far_m > FAR_M:
+            hints.append(
+                f"{view['name']}: one keypoint in twenty is more than {far_m:.1f} m from its joint: another person, "
+                "or limbs taken for each other. The solve gives such keypoints little weight."
+            )
+    return hints
 
 
 def joints(record: Record) -> Html:
