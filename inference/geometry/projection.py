@@ -181,7 +181,8 @@ def _tilt_matrix(tilt_x: float, tilt_y: float) -> FloatArray:
     """(3, 3) homography of a tilted sensor, OpenCV's definition (tilt about x, then y)."""
     cx, sx, cy, sy = np.cos(tilt_x), np.sin(tilt_x), np.cos(tilt_y), np.sin(tilt_y)
     turn = np.array([[cy, 0, -sy], [0, 1, 0], [sy, 0, cy]]) @ np.array([[1, 0, 0], [0, cx, sx], [0, -sx, cx]])
-    return np.array([[turn[2, 2], 0, -turn[0, 2]], [0, turn[2, 2], -turn[1, 2]], [0, 0, 1]]) @ turn
+    level = np.array([[turn[2, 2], 0, -turn[0, 2]], [0, turn[2, 2], -turn[1, 2]], [0, 0, 1]], float)
+    return np.asarray(level @ turn, float)
 
 
 def _tilted(tilt: FloatArray, u: FloatArray, v: FloatArray, partials: tuple[FloatArray, ...]) -> tuple[FloatArray, ...]:

@@ -90,8 +90,8 @@ def linear_triangulation(
     """
     rays = reprojection.rays_from_keypoints(rig, views, min_score)
     ones = rays.seen.astype(float)
-    plain = Rays(rays.R, rays.t, rays.u, rays.v, ones, 0 * ones, ones, rays.seen)
-    points = _solve_linear(*(sum(parts) for parts in zip(*_linear_terms(plain), strict=True)))
+    plain = Rays(rays.R, rays.t, rays.u, rays.v, ones, np.zeros_like(ones), ones, rays.seen)
+    points = _solve_linear(*_total(_linear_terms(plain)))
     points[:, rays.seen.sum(axis=0) < 2] = np.nan
     return points.T.reshape(*views[0].score.shape, 3)
 
@@ -157,9 +157,9 @@ def _sure(covariance: FloatArray, max_sigma_m: float) -> BoolArray:
 def _robust_points(rays: Rays, nu: float) -> tuple[FloatArray, BoolArray]:
     """Points (3, N) and whether another point explains the views as well."""
     terms = _linear_terms(rays)
-    points = _solve_linear(*(sum(parts) for parts in zip(*terms, strict=True)))
+    points = _solve_linear(*_total(terms))
     terms = _linear_terms(rays, points)
-    points = _solve_linear(*(sum(parts) for parts in zip(*terms, strict=True)))
+    points = _solve_linear(*_total(terms))
     ambiguous = np.zeros(points.shape[1], bool)
     doubtful = np.flatnonzero((squared_distances(rays, points).max(axis=0) > _SUSPICIOUS) & (rays.seen.sum(0) > 2))
     if len(doubtful):
@@ -186,6 +186,14 @@ def _linear_terms(rays: Rays, points: FloatArray | None = None) -> list[tuple[Fl
     return terms
 
 
+def _total(terms: Sequence[tuple[FloatArray, FloatArray]]) -> tuple[FloatArray, FloatArray]:
+    matrix, right = terms[0][0].copy(), terms[0][1].copy()
+    for more_matrix, more_right in terms[1:]:
+        matrix += more_matrix
+        right += more_right
+    return matrix, right
+
+
 def _solve_linear(matrix: FloatArray, right: FloatArray) -> FloatArray:
     ridge = _RIDGE * (matrix[0] + matrix[3] + matrix[5]) + 1e-300
     matrix = matrix + ridge * np.array([1.0, 0, 0, 1, 0, 1])[:, None]
@@ -198,7 +206,7 @@ def _consensus(rays: Rays, terms: list[tuple[FloatArray, FloatArray]], nu: float
     proposals = [tuple(range(views)), *combinations(range(views), 2)]
     points, scores = [], []
     for chosen in proposals:
-        point = _solve_linear(sum(terms[v][0] for v in chosen), sum(terms[v][1] for v in chosen))
+        point = _solve_linear(*_total([terms[v] for v in chosen]))
         delta = np.minimum(squared_distances(rays, point), _WILD)
         score = 0.5 * (nu + 2) * np.log1p(delta / nu).sum(axis=0)
         usable = rays.seen[list(chosen)].sum(axis=0) >= 2
@@ -217,14 +225,14 @@ def _consensus(rays: Rays, terms: list[tuple[FloatArray, FloatArray]], nu: float
 
 def refinement(rays: Rays, points: FloatArray, nu: float) -> FloatArray:
     """One IRLS Gauss-Newton step (3, N)."""
-    matrix, right = 0.0, 0.0
+    matrix, right = np.zeros((6, points.shape[1])), np.zeros(points.shape)
     for view in range(len(rays.R)):
         r = residual(rays, view, points)
         weight = robust_weight(r.delta, nu)
         uu, uv, vv = weight * rays.uu[view], weight * rays.uv[view], weight * rays.vv[view]
         heavy_u, heavy_v = uu * r.slope_u + uv * r.slope_v, uv * r.slope_u + vv * r.slope_v
-        matrix = matrix + outer(r.slope_u, heavy_u) + outer(r.slope_v, heavy_v)
-        right = right + heavy_u * r.u + heavy_v * r.v
+        matrix += outer(r.slope_u, heavy_u) + outer(r.slope_v, heavy_v)
+        right += heavy_u * r.u + heavy_v * r.v
     return _solve_linear(matrix, right)
 
 
@@ -236,7 +244,7 @@ def curvature(
     Per view w·(W - c·W r rᵀ W) with c = min(2 / (nu + δ), 1 / δ): the Hessian of the t, cut off where it would turn
     negative, so that a wild keypoint adds nothing instead of taking away. The degrees of freedom are 2 - leverage.
     """
-    matrix, parts = 0.0, []
+    matrix, parts = np.zeros((6, points.shape[1])), []
     for view in range(len(rays.R)):
         r = residual(rays, view, points)
         delta = r.delta * enlarge
@@ -249,7 +257,7 @@ def curvature(
         vv = weight * (rays.vv[view] - cut * pull_v * pull_v)
         part = outer(r.slope_u, uu * r.slope_u + uv * r.slope_v) + outer(r.slope_v, uv * r.slope_u + vv * r.slope_v)
         parts.append(part)
-        matrix = matrix + part
+        matrix += part
     twice = np.array([1.0, 2, 2, 1, 2, 1])[:, None]  # off-diagonal elements count twice in a trace
     inverse = invert_symmetric(matrix) * twice
     return matrix, np.stack([2 - (part * inverse).sum(axis=0) for part in parts])
@@ -287,13 +295,13 @@ def _spread(scale: FloatArray, shape: tuple[int, ...]) -> FloatArray:
 
 def covariance_from_cameras(rays: Rays, points: FloatArray, nu: float, camera_covariance: FloatArray) -> FloatArray:
     """(N, 3, 3) covariance that the cameras' own covariance causes: G C Gᵀ, G = d point / d cameras."""
-    matrix, columns = 0.0, []
+    matrix, columns = np.zeros((6, points.shape[1])), []
     for view in range(len(rays.R)):
         r = residual(rays, view, points)
         weight = robust_weight(r.delta, nu)
         uu, uv, vv = weight * rays.uu[view], weight * rays.uv[view], weight * rays.vv[view]
         heavy_u, heavy_v = uu * r.slope_u + uv * r.slope_v, uv * r.slope_u + vv * r.slope_v
-        matrix = matrix + outer(r.slope_u, heavy_u) + outer(r.slope_v, heavy_v)
+        matrix += outer(r.slope_u, heavy_u) + outer(r.slope_v, heavy_v)
         by_u, by_v = reprojection.camera_slopes(rays, view, points)
         columns.append(heavy_u[:, None] * by_u + heavy_v[:, None] * by_v)  # (3, 6, N)
     gain = np.moveaxis(np.concatenate(columns, axis=1), -1, 0)  # (N, 3, 6V)

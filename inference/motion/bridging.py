@@ -14,7 +14,8 @@ from .smoothing import smooth_known
 
 _GAPS_S = np.array([0.05, 0.1, 0.2, 0.4, 0.8, 1.6])
 _SHORTEST = 3  # frames
-_UNKNOWN = 1e4  # factor for gaps longer than any that could be tried
+_MEASURED = 0.8  # share of the frames in and around a trial gap that must be measured
+_UNKNOWN, _FARTHEST = 1e4, 3.0  # factor for gaps so many times longer than any that could be tried
 # The prior's variance in the middle of a gap G between ends of known place, speed and acceleration is q G⁵ / 20480:
 # (2m - 1) 4^(2m - 1) (m - 1)!² for white noise in the m-th derivative; the tests check it against the banded solution.
 _MIDDLE = 1 / 20480
@@ -50,7 +51,8 @@ def _middle_errors(path: FloatArray, known: BoolArray, times: FloatArray, gap: i
     margin = max(gap // 2, 4)
     period = gap + 2 * margin
     starts = np.arange(margin + phase * period // 2, len(path) - gap - margin, period)
-    starts = starts[[bool(known[s - margin : s + gap + margin].all()) for s in starts]] if len(starts) else starts
+    measured = [known[s - margin : s + gap + margin].mean() > _MEASURED for s in starts]
+    starts = starts[np.array(measured, bool)]
     if not len(starts):
         return np.zeros(0)
     visible = np.ones(len(path), bool)
@@ -81,7 +83,8 @@ def factors_at(gaps: FloatArray, lengths: FloatArray, factors: FloatArray) -> Fl
     if not len(lengths):
         return np.where(gaps > 0, _UNKNOWN, 1.0)
     value = np.exp(np.interp(np.log(np.maximum(gaps, 1e-6)), np.log(lengths), np.log(factors)))
-    return np.where(gaps <= 0, 1.0, np.where(gaps > 1.5 * lengths[-1], _UNKNOWN, value))
+    value = value * np.maximum(gaps / lengths[-1], 1.0)
+    return np.where(gaps <= 0, 1.0, np.where(gaps > _FARTHEST * lengths[-1], _UNKNOWN, value))
 
 
 def bridged_covariance(

@@ -90,7 +90,7 @@ def estimate_motion(
 
 
 def _together(
-    people: list[tuple[FloatArray, ...]], skeleton: Skeleton, times: FloatArray
+    people: list[tuple[FloatArray | IntArray, ...]], skeleton: Skeleton, times: FloatArray
 ) -> tuple[Keypoints3D, SkeletonMotion]:
     if not people:
         raise DegenerateError("there is nobody to solve: no person was found")
@@ -121,7 +121,7 @@ def _slot(view: Keypoints2D, index: int) -> Keypoints2D:
 
 def _one_person(
     raw: Keypoints3D, rig: CameraRig, views: Sequence[Keypoints2D], settings: MotionSettings, skeleton: Skeleton
-) -> tuple[FloatArray, ...]:
+) -> tuple[FloatArray | IntArray, ...]:
     """xyz, covariance, flag, root translation, root rotation, local rotation, lengths of one person."""
     person = _start(raw, rig, views, settings, skeleton)
     for sigma in _BONE_SIGMAS_M:
@@ -143,7 +143,7 @@ def _one_person(
     )
 
 
-def _flags(sure: BoolArray, person: _Person, raw: Keypoints3D) -> FloatArray:
+def _flags(sure: BoolArray, person: _Person, raw: Keypoints3D) -> IntArray:
     """OBSERVED where single frames are, WEAK where weak or bridged; REJECTED where they were and nothing stands."""
     where = [raw.joint_names.index(name) for name in person.names]
     uses = person.sources > 0
@@ -264,6 +264,7 @@ def _with_covariance(person: _Person, camera_covariance: FloatArray) -> tuple[Fl
     second = person.sources.shape[1] - 1 - person.sources[:, ::-1].argmax(axis=1)
     covariance = np.empty((len(joints), len(first), 3, 3))
     for frames, step, full in steps(problem, person.joints, covariance=True):
+        assert full is not None, "steps gives covariance when asked to"
         joints[frames] += step
         square = full.reshape(len(step), step.shape[1], 3, step.shape[1], 3)
         pairs = ((first, first), (first, second), (second, first), (second, second))

@@ -8,12 +8,17 @@ the spine, neck and head, and otherwise the parent; always smoothly in time.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+from numpy.typing import NDArray
 from scipy.linalg import solveh_banded
 
 from ..geometry import rotation
 from ..shapes import FloatArray, check_shapes
 from ..types import Skeleton
+
+ComplexArray = NDArray[np.complexfloating[Any, Any]]
 
 _FORWARD, _UP = np.array([0.0, -1, 0]), np.array([0, 0, 1.0])
 _HINGES = {"upper_arm": ("forearm", 1.0), "thigh": ("shin", -1.0), "shin": ("foot", 1.0)}
@@ -149,7 +154,9 @@ def root_rotation(
     y = _unit(np.where(np.linalg.norm(up, axis=-1, keepdims=True) > 1e-6, up, _UP))
     x = left - (left * y).sum(axis=-1, keepdims=True) * y
     size = np.linalg.norm(x, axis=-1)
-    x = _filled(np.where((size > 0.05 * np.linalg.norm(left, axis=-1).max() + 1e-9)[:, None], x, np.nan), [1.0, 0, 0])
+    x = _filled(
+        np.where((size > 0.05 * np.linalg.norm(left, axis=-1).max() + 1e-9)[:, None], x, np.nan), np.array([1.0, 0, 0])
+    )
     x = x - (x * y).sum(axis=-1, keepdims=True) * y
     spare = np.cross(y, np.where(np.abs(y[:, 2:]) < 0.9, _UP, _FORWARD))
     x = _unit(np.where(np.linalg.norm(x, axis=-1, keepdims=True) > 1e-3, x, spare))
@@ -186,7 +193,7 @@ def _bone_frames(skeleton: Skeleton, bone: int, joints: FloatArray, start: Float
     return rotation.multiply(frames, half)
 
 
-def _twist(forward: FloatArray, x: FloatArray, z: FloatArray) -> FloatArray:
+def _twist(forward: FloatArray, x: FloatArray, z: FloatArray) -> ComplexArray:
     """Complex number whose angle turns z towards ``forward`` about y; its size is squared length (0 … 1)."""
     along = (forward * z).sum(axis=-1) + 1j * (forward * x).sum(axis=-1)
     return along * np.abs(along)
@@ -208,7 +215,7 @@ def _hint(skeleton: Skeleton, bone: int, joints: FloatArray) -> tuple[FloatArray
     return None
 
 
-def _smoothed(target: FloatArray, times: FloatArray) -> FloatArray:
+def _smoothed(target: ComplexArray, times: FloatArray) -> ComplexArray:
     """Follow a complex signal whose size is its weight: min Σ |z - target/size|²·size + Σ (τ/h)² |Δz|²·(mean size)."""
     if len(target) < 2:
         return target

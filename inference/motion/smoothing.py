@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import numpy as np
-from scipy.linalg import cho_solve_banded, cholesky_banded, lapack
+from scipy.linalg import cho_solve_banded, cholesky_banded, get_lapack_funcs
 from scipy.ndimage import median_filter
 
 from ..shapes import BoolArray, FloatArray
@@ -212,6 +212,9 @@ def _evidence(y: FloatArray, precision: FloatArray, times: FloatArray, memory: f
     return cost
 
 
+_factorise, _invert_factor = get_lapack_funcs(("potrf", "potri"), dtype=np.float64)
+
+
 class Blocks(NamedTuple):
     """Some block rows of a symmetric block-tridiagonal system."""
 
@@ -275,15 +278,14 @@ def _eliminate(
 
 
 def _inverse(matrix: FloatArray) -> FloatArray:
-    factor, failed = lapack.dpotrf(matrix, lower=1, clean=0)
+    factor, failed = _factorise(matrix, lower=1, clean=0)
     if failed:  # rounding at high frame rates, where the prior's numbers are huge
         matrix = matrix + 1e-12 * np.trace(matrix) / len(matrix) * np.eye(len(matrix))
-        factor, failed = lapack.dpotrf(matrix, lower=1, clean=0)
+        factor, failed = _factorise(matrix, lower=1, clean=0)
     if failed:
         raise np.linalg.LinAlgError("a block of the smoothing system is not positive definite")
-    inverse, _ = lapack.dpotri(factor, lower=1)
-    lower = np.tril(inverse)
-    return lower + np.tril(lower, -1).T
+    inverse, _ = _invert_factor(factor, lower=1)
+    return np.asarray(np.tril(inverse) + np.triu(inverse.T, 1), float)
 
 
 def _substitute(
