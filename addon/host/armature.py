@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 
 import bpy
@@ -27,8 +27,8 @@ def build_armature(
     person: int,
     frames: FloatArray,  # (T,)
     units_per_m: float,
-) -> bpy.types.Object:
-    """Make or update the armature of one person and its action.
+) -> Generator[None, None, bpy.types.Object]:
+    """Make or update the armature of one person and its action; pauses after every bone, returns the armature.
 
     Convention:
         the rest pose comes from bone lengths alone. The root bone stands at the skeleton's root joint and
@@ -52,6 +52,7 @@ def build_armature(
         if index == 0:
             write_curves(bag, f"{path}.location", frames, curves.root_location * units_per_m, bone)
         write_curves(bag, f"{path}.rotation_quaternion", frames, curves.rotation[:, index], bone)
+        yield
     item.show_in_front = True
     claims.seal(item)
     return item

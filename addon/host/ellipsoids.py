@@ -1,4 +1,4 @@
-"""One empty per joint whose keyed place, rotation and scale are the joint's mean and covariance."""
+"""One empty per joint whose keyed place, rotation and scale are mean and covariance; raw joints as crosses."""
 # pyright: reportAttributeAccessIssue=false, reportOptionalMemberAccess=false, reportArgumentType=false
 
 from __future__ import annotations
@@ -13,27 +13,27 @@ from ...inference.shapes import FloatArray
 from ...inference.types import Keypoints3D
 from .animation import replace_action, write_curves, write_visibility
 from .axes import ellipsoid_axes, ellipsoid_factor
-from .parts import RAW, Claims, Part, ensure_group
+from .parts import RAW, SOLVED, Claims, Part, ensure_group
 
+POINT_SIZE_M = 0.01
 FACTOR = "sightline_k"  # half axis / standard deviation, one for all frames of a joint
 
 
 @dataclass(frozen=True, eq=False)
 class Ellipsoids:
-    """One layer's joints with the axes of their covariance."""
+    """Joints with the axes of their covariance."""
 
-    layer: str
     joints: Keypoints3D
     rotation: FloatArray  # (T, P, J, 4) wxyz, NaN where unobserved
     sigma: FloatArray  # (T, P, J, 3) m, NaN where unobserved
 
 
-def ellipsoids_of(layer: str, joints: Keypoints3D) -> Ellipsoids:
+def ellipsoids_of(joints: Keypoints3D) -> Ellipsoids:
     """Find the axes of all covariances; the long part of the work, and free of bpy, so it may run in a thread."""
     frames, persons, count = joints.xyz.shape[:3]
     rotation, sigma = ellipsoid_axes(joints.covariance.reshape(frames, persons * count, 3, 3))
     shape = (frames, persons, count)
-    return Ellipsoids(layer, joints, rotation.reshape(*shape, 4), sigma.reshape(*shape, 3))
+    return Ellipsoids(joints, rotation.reshape(*shape, 4), sigma.reshape(*shape, 3))
 
 
 def build_ellipsoids(
@@ -43,40 +43,60 @@ def build_ellipsoids(
     frames: FloatArray,  # (T,)
     units_per_m: float,
 ) -> Iterator[bpy.types.Object]:
-    """Make or update the ellipsoids of all persons and joints of one layer; yields each.
+    """Make or update the ellipsoids of all persons and joints of the solved layer; yields each.
 
     Convention:
         scale = k·√eigenvalue with the custom property ``sightline_k`` = k. Keys stand only where the joint
         is observed; elsewhere the empty is hidden.
     """
-    layer, joints = ellipsoids.layer, ellipsoids.joints
-    group = ensure_group(claims.home, "raw" if layer == RAW else "uncertainty", hidden=layer == RAW)
+    joints = ellipsoids.joints
+    group = ensure_group(claims.home, "uncertainty")
     factor = ellipsoid_factor(joints.degrees_of_freedom)
     for person, j in np.ndindex(joints.xyz.shape[1:3]):
         joint = joints.joint_names[j]
-        part = Part("ellipsoid", take, layer, person=person, joint=joint)
-        item = claims.claim(part, group, f"{take} person {person + 1} {joint} {layer}", lambda: None)
+        part = Part("ellipsoid", take, SOLVED, person=person, joint=joint)
+        item = claims.claim(part, group, f"{take} person {person + 1} {joint}", lambda: None)
         item.empty_display_type, item.empty_display_size = "SPHERE", 1.0
         item.rotation_mode = "QUATERNION"
         item[FACTOR] = factor
-        xyz, scale = joints.xyz[:, person, j], factor * ellipsoids.sigma[:, person, j]
-        _key(item, frames, xyz * units_per_m, ellipsoids.rotation[:, person, j], scale * units_per_m)
+        curves = {
+            "location": joints.xyz[:, person, j] * units_per_m,
+            "rotation_quaternion": ellipsoids.rotation[:, person, j],
+            "scale": ellipsoids.sigma[:, person, j] * factor * units_per_m,
+        }
+        _key(item, frames, curves)
+        claims.seal(item)
+        yield item
+
+
+def build_points(
+    claims: Claims,
+    take: str,
+    joints: Keypoints3D,
+    frames: FloatArray,  # (T,)
+    units_per_m: float,
+) -> Iterator[bpy.types.Object]:
+    """Make or update a small cross for every person and joint of the raw layer, in a hidden collection; yields each."""
+    group = ensure_group(claims.home, "raw", hidden=True)
+    for person, j in np.ndindex(joints.xyz.shape[1:3]):
+        joint = joints.joint_names[j]
+        part = Part("point", take, RAW, person=person, joint=joint)
+        item = claims.claim(part, group, f"{take} person {person + 1} {joint} raw", lambda: None)
+        item.empty_display_type, item.empty_display_size = "PLAIN_AXES", POINT_SIZE_M * units_per_m
+        _key(item, frames, {"location": joints.xyz[:, person, j] * units_per_m})
         claims.seal(item)
         yield item
 
 
 def _key(
     item: bpy.types.Object,
-    frames: FloatArray,
-    location: FloatArray,  # (T, 3)
-    rotation: FloatArray,  # (T, 4)
-    scale: FloatArray,  # (T, 3)
+    frames: FloatArray,  # (T,)
+    curves: dict[str, FloatArray],  # (T, C) each, NaN where unobserved
 ) -> None:
-    seen = np.isfinite(location).all(axis=1) & np.isfinite(scale).all(axis=1)
+    seen = np.all([np.isfinite(values).all(axis=1) for values in curves.values()], axis=0)
     bag = replace_action(item)
     item.hide_viewport = item.hide_render = not seen[0]
     write_visibility(bag, frames, seen, "visibility")
     if seen.any():
-        write_curves(bag, "location", frames[seen], location[seen], "ellipsoid")
-        write_curves(bag, "rotation_quaternion", frames[seen], rotation[seen], "ellipsoid")
-        write_curves(bag, "scale", frames[seen], scale[seen], "ellipsoid")
+        for data_path, values in curves.items():
+            write_curves(bag, data_path, frames[seen], values[seen], "joint")

@@ -102,12 +102,7 @@ class Claims:
     def __init__(self, scene: bpy.types.Scene, take: str, fingerprint: Callable[[bpy.types.Object], str]) -> None:
         self.home = ensure_take_collection(scene, take)
         self._fingerprint = fingerprint
-        self._known: dict[Part, bpy.types.Object] = {}
-        for part, item in self._found(scene, take):
-            if item.get(FINGERPRINT) == fingerprint(item):
-                self._known[part] = item
-            else:
-                self._leave_to_the_animator(part, item)
+        self._known = dict(self._found(scene, take))
 
     def _found(self, scene: bpy.types.Scene, take: str) -> Iterator[tuple[Part, bpy.types.Object]]:
         """Yield our objects, one for each part: the one pointed to, else the first; copies are the animator's."""
@@ -120,16 +115,23 @@ class Claims:
                     candidates[part] = item
         yield from candidates.items()
 
-    def _leave_to_the_animator(self, part: Part, item: bpy.types.Object) -> None:
-        item[LAYER] = CLEANED
+    def _take(self, part: Part) -> bpy.types.Object | None:
+        """Return the object of a part if nobody edited it; an edited one is left to the animator."""
+        item = self._known.pop(part, None)
+        if item is None:
+            return None
         if part.pointer in self.home:
             del self.home[part.pointer]
+        if item.get(FINGERPRINT) == self._fingerprint(item):
+            return item
+        item[LAYER] = CLEANED
+        return None
 
     def claim(
         self, part: Part, group: bpy.types.Collection, name: str, data: Callable[[], bpy.types.ID | None]
     ) -> bpy.types.Object:
         """Return the object of a part: the one of the solve before, or a new one with ``data()``."""
-        item = self._known.pop(part, None)
+        item = self._take(part)
         if item is None:
             item = bpy.data.objects.new(name, data())
             group.objects.link(item)
@@ -144,15 +146,15 @@ class Claims:
 
     def remove_leftovers(self) -> None:
         """Remove unedited objects of the solve before that this solve has no use for."""
-        for part, item in self._known.items():
-            if part.pointer in self.home:
-                del self.home[part.pointer]
+        for part in list(self._known):
+            item = self._take(part)
+            if item is None:
+                continue
             data, action = item.data, item.animation_data.action if item.animation_data else None
             bpy.data.objects.remove(item)
             for unused in (data, action):
                 if unused is not None and unused.users == 0:
                     bpy.data.batch_remove([unused])
-        self._known.clear()
 
 
 def digest(*pieces: bytes | str) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Mapping
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 import bpy
 
@@ -17,9 +18,10 @@ from .animation import action_fingerprint
 from .armature import armature_fingerprint, build_armature
 from .axes import blender_fps, frame_numbers, frame_rate
 from .cameras import Backdrop, build_camera, camera_fingerprint, set_resolution, show_footage
-from .ellipsoids import Ellipsoids, build_ellipsoids, ellipsoids_of
-from .parts import LAYER, RAW, SOLVED, Claims, ensure_take_collection, part_of
+from .ellipsoids import Ellipsoids, build_ellipsoids, build_points, ellipsoids_of
+from .parts import Claims, ensure_take_collection, part_of
 
+Built = TypeVar("Built")
 FRAME_START = "sightline_frame_start"
 
 
@@ -59,12 +61,12 @@ class Prepared:
     """A solution with everything that is computed before Blender is touched."""
 
     solution: Solution
-    ellipsoids: tuple[Ellipsoids, ...]
+    ellipsoids: Ellipsoids
 
 
 def prepare(solution: Solution) -> Prepared:
     """Compute what the scene shows; free of bpy, so it may run in a thread."""
-    return Prepared(solution, (ellipsoids_of(RAW, solution.raw), ellipsoids_of(SOLVED, solution.solved)))
+    return Prepared(solution, ellipsoids_of(solution.solved))
 
 
 def build_scene(context: bpy.types.Context, solution: Solution, info: TakeInfo) -> BuiltScene:
@@ -94,28 +96,40 @@ def build_steps(context: bpy.types.Context, prepared: Prepared, info: TakeInfo) 
     frames = frame_numbers(times, fps, start)
     units_per_m = 1.0 / scene.unit_settings.scale_length
     claims = Claims(scene, info.name, fingerprint)
-    persons = range(solution.motion.root_translation.shape[1])
-    steps = len(persons) + sum(e.joints.xyz[0, ..., 0].size for e in prepared.ellipsoids)
 
     cameras, warnings = _build_cameras(claims, solution, info, (start - times[0] * fps, fps), units_per_m)
-    yield 0.0
-    armatures = []
-    for person in persons:
-        armatures.append(build_armature(claims, info.name, solution.motion, person, frames, units_per_m))
-        yield len(armatures) / steps
-    made: list[bpy.types.Object] = []
-    for ellipsoids in prepared.ellipsoids:
-        for item in build_ellipsoids(claims, info.name, ellipsoids, frames, units_per_m):
-            made.append(item)
-            yield (len(armatures) + len(made)) / steps
+    armatures, ellipsoids = [], []
+    bones = len(solution.motion.skeleton.bone_names) + 1
+    done, steps = 0, solution.motion.root_translation.shape[1] * (bones + 2 * len(solution.solved.joint_names))
+    for person in range(solution.motion.root_translation.shape[1]):
+        building = build_armature(claims, info.name, solution.motion, person, frames, units_per_m)
+        armatures.append((yield from _shares(building, done, steps)))
+        done += bones
+    for item in build_ellipsoids(claims, info.name, prepared.ellipsoids, frames, units_per_m):
+        ellipsoids.append(item)
+        done += 1
+        yield done / steps
+    for _ in build_points(claims, info.name, solution.raw, frames, units_per_m):
+        done += 1
+        yield min(done / steps, 1.0)
     claims.remove_leftovers()
 
     if cameras and (scene.camera is None or part_of(scene.camera) is not None):
         scene.camera = scene.camera or cameras[0]
         set_resolution(scene, scene.camera)
     scene.frame_set(scene.frame_current)
-    solved = tuple(item for item in made if item[LAYER] == SOLVED)
-    return BuiltScene(info.name, tuple(cameras), tuple(armatures), solved, tuple(warnings))
+    return BuiltScene(info.name, tuple(cameras), tuple(armatures), tuple(ellipsoids), tuple(warnings))
+
+
+def _shares(building: Generator[None, None, Built], done: int, steps: int) -> Generator[float, None, Built]:
+    """Pass the pauses of one object's making on as shares of the whole."""
+    while True:
+        try:
+            next(building)
+        except StopIteration as end:
+            return end.value
+        done += 1
+        yield done / steps
 
 
 def _build_cameras(

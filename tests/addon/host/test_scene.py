@@ -159,7 +159,23 @@ def test_everything_says_what_it_stands_for(empty_scene, make_solution):
     }
     for item in (*built.cameras, *built.armatures, *built.ellipsoids):
         assert (item["sightline_take"], item["sightline_layer"]) == ("balancing", "solved")
-    assert len(ours("ellipsoid", "raw")) == len(built.ellipsoids)
+    assert len(ours("point", "raw")) == len(built.ellipsoids)
+
+
+def test_the_raw_layer_shows_the_raw_joints(empty_scene, make_solution):
+    solution = make_solution()
+    build_scene(empty_scene, solution, INFO)
+    points = ours("point", "raw")
+    (group,) = points[0].users_collection
+    assert group.hide_viewport
+    group.hide_viewport = False
+    empty_scene.scene.frame_set(6)
+    for item in points:
+        j = solution.raw.joint_names.index(item["sightline_joint"])
+        item = evaluated(item)
+        assert item.hide_viewport == (not solution.raw.observed[5, 0, j])
+        if not item.hide_viewport:
+            np.testing.assert_allclose(item.matrix_world.translation, solution.raw.xyz[5, 0, j], atol=1e-6)
 
 
 def snapshot():
