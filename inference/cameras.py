@@ -5,14 +5,13 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import math
-import re
 from collections.abc import Mapping
 
 import numpy as np
 
 from .errors import CalibrationError, InputError
-from .files.calibration import read_calibration
-from .files.camera_table import Calibration
+from .files.calibration import read_calibration, read_lenses
+from .files.camera_table import Calibration, CameraFile, find_name
 from .image_fit import image_fit
 from .shapes import FloatArray
 from .take import CalibrationSource, Take, View
@@ -45,13 +44,18 @@ def rig_for_take(take: Take, sizes: Mapping[str, tuple[int, int]]) -> tuple[Came
     source = take.calibration
     if source.path is None:
         raise CalibrationError('calibration source = "self" has no file; name one under [calibration]')
-    calibration = read_calibration(source.path, source.units, take.height_m)
+    pictures = {view.name: size for view in take.views if (size := sizes.get(view.name) or view.size) is not None}
+    warnings: list[str] = []
+    second = _second_lenses(take, pictures, warnings)
+    lenses = second.lenses
+    calibration = read_calibration(source.path, source.units, take.height_m, pictures, lenses)
     if len(calibration.cameras) < 2:
+        hint = "" if source.path.is_dir() else "; where every camera has a file of its own, name their folder"
         raise CalibrationError(
-            f"{source.path} gives a pose to {len(calibration.cameras)} cameras; a solve needs at least two"
+            f"{source.path} gives a pose to {len(calibration.cameras)} cameras; a solve needs at least two{hint}"
         )
-    warnings = list(calibration.warnings)
-    lenses = _second_lenses(take, warnings)
+    warnings = [*calibration.warnings, *warnings]
+    assumed = second.assumed_sizes | (calibration.assumed_sizes - second.lenses.keys())
     cameras: list[Camera] = []
     used: dict[str, str] = {}
     for view in take.views:
@@ -60,6 +64,11 @@ def rig_for_take(take: Take, sizes: Mapping[str, tuple[int, int]]) -> tuple[Came
             raise InputError(f"views {used[name]!r} and {view.name!r} both mean camera {name!r} of {source.path}")
         used[name] = view.name
         camera = _with_lens(calibration.cameras[name], lenses, name)
+        if view.fit != "exact" and find_name(view.name, dict.fromkeys(assumed)) is not None:
+            raise InputError(
+                f'view {view.name!r}: fit = "{view.fit}" cannot be, its calibration does not state a picture size; '
+                f"leave fit out if the calibration counts in the video's own pixels, else add H_ and W_ to the file"
+            )
         cameras.append(_in_video(camera, view, sizes.get(view.name), calibration.turns.get(name, 0)))
     covariance = _covariance(cameras, source)
     return CameraRig(tuple(cameras), covariance, _TRUSTED_GAUGE if covariance.any() else _EXACT_GAUGE), warnings
@@ -107,43 +116,38 @@ def _turned_once(camera: Camera) -> Camera:
     return Camera(lens, turn @ camera.R, turn @ camera.t)
 
 
-def _second_lenses(take: Take, warnings: list[str]) -> dict[str, Intrinsics]:
+def _second_lenses(take: Take, pictures: Mapping[str, tuple[int, int]], warnings: list[str]) -> CameraFile:
     path = take.calibration.intrinsics
     if path is None:
-        return {}
-    lenses = read_calibration(path, take.calibration.units, take.height_m)
-    found = {view.name: _find(view.name, lenses.lenses) for view in take.views}
+        return CameraFile({}, {})
+    second = read_lenses(path, pictures)
+    found = {view.name: find_name(view.name, second.lenses) for view in take.views}
     if not any(found.values()):
+        why = "".join(f"; {warning}" for warning in second.warnings)
         raise CalibrationError(
-            f"[calibration] intrinsics {path} has no lens of any view; its names: {', '.join(lenses.lenses)}"
+            f"[calibration] intrinsics {path} has no lens of any view; its names: {', '.join(second.lenses)}{why}"
         )
     missing = [name for name, lens in found.items() if lens is None]
     if missing:
         warnings.append(f"{path} has no lens of {', '.join(missing)}: the calibration's own is used")
-    return dict(lenses.lenses)
+    return second
 
 
 def _with_lens(camera: Camera, lenses: Mapping[str, Intrinsics], name: str) -> Camera:
-    other = _find(name, lenses)
+    other = find_name(name, lenses)
     return camera if other is None else Camera(lenses[other], camera.R, camera.t)
 
 
 def _camera_name(view: str, calibration: Calibration, path: str) -> str:
-    name = _find(view, calibration.cameras)
+    name = find_name(view, calibration.cameras)
     if name is not None:
         return name
-    if _find(view, calibration.lenses) is not None:
+    if find_name(view, calibration.lenses) is not None:
         raise CalibrationError(f"view {view!r}: its camera in {path} has no pose; calibrate it, or leave the view out")
     names = list(calibration.cameras)
     close = difflib.get_close_matches(view, names, n=1, cutoff=0.4)
     nearest = f"; the nearest is {close[0]!r}" if close else ""
     raise InputError(f"view {view!r} is not in {path}, which has {', '.join(names)}{nearest}; rename the view")
-
-
-def _find(name: str, known: Mapping[str, object]) -> str | None:
-    number = re.fullmatch(r"(?:cam_)?([0-9]+)", name)
-    also = (f"cam_{number[1]}", number[1]) if number else ()
-    return next((other for other in (name, *also) if other in known), None)
 
 
 def _in_video(camera: Camera, view: View, size: tuple[int, int] | None, quarters: int) -> Camera:

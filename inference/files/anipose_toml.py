@@ -21,7 +21,7 @@ import numpy as np
 from ..errors import CalibrationError
 from ..shapes import FloatArray
 from ..types import Camera, Intrinsics
-from .camera_table import METRES, Calibration, image_size, lens, numbers, rotation_matrix, scale_to_metres
+from .camera_table import METRES, Calibration, CameraFile, Pose, image_size, lens, numbers, rotation_matrix
 from .toml_text import parse_toml
 from .whole_file import replacing
 
@@ -47,11 +47,20 @@ def read_anipose_toml(text: str, path: Path, units: str | None = None) -> Calibr
     Raises:
         CalibrationError: not TOML, no camera in it, a broken camera, or implausible lengths.
     """
+    return anipose_cameras(text, path).in_metres(str(path), units)
+
+
+def anipose_cameras(text: str, path: Path) -> CameraFile:
+    """Read a TOML calibration of any dialect in its own unit; the rest as `read_anipose_toml`.
+
+    Raises:
+        CalibrationError: not TOML, no camera in it, or a broken camera.
+    """
     raw = parse_toml(text, path, "calibration", CalibrationError)
     tables, native = _camera_tables(raw, path)
     warnings: list[str] = []
     lenses: dict[str, Intrinsics] = {}
-    poses: dict[str, tuple[FloatArray, FloatArray]] = {}
+    poses: dict[str, Pose] = {}
     turns: dict[str, int] = {}
     for key, table in tables.items():
         name = _name(key, table)
@@ -69,11 +78,9 @@ def read_anipose_toml(text: str, path: Path, units: str | None = None) -> Calibr
             )
             _check_position(table, *poses[name], where, warnings)
         turns |= _turn(name, table, where)
-    centres = np.array([-R.T @ t for R, t in poses.values()]).reshape(-1, 3)
-    scale, unit_warnings = scale_to_metres(centres, units, _declared_units(raw, tables, native, path), str(path))
-    cameras = {name: Camera(lenses[name], R, t * scale) for name, (R, t) in poses.items()}
-    warnings += unit_warnings + _divided_distortion(lenses, path)
-    return Calibration(cameras, lenses, warnings, turns)
+    declared = _declared_units(raw, tables, native, path)
+    warnings += _divided_distortion(lenses, path) + _lost_k3(lenses, declared, path)
+    return CameraFile(lenses, poses, declared, warnings=warnings, turns=turns)
 
 
 def write_anipose_toml(path: Path, cameras: Sequence[Camera]) -> None:
@@ -202,6 +209,18 @@ def _divided_distortion(lenses: Mapping[str, Intrinsics], path: Path) -> list[st
     return [
         f"{path}: the distortion looks like that of a Qualisys file divided by 64 (a fault of Pose2Sim's conversion): "
         f"almost no distortion is left; use the .qca.txt file instead"
+    ]
+
+
+def _lost_k3(lenses: Mapping[str, Intrinsics], declared: str | None, path: Path) -> list[str]:
+    """Pose2Sim keeps four coefficients whatever the calibration had; files that declare their unit are not its."""
+    if declared is not None or any(item.distortion_model == "fisheye" for item in lenses.values()):
+        return []
+    if not lenses or any(len(item.distortion) != 4 for item in lenses.values()):
+        return []
+    return [
+        f"{path}: four distortion coefficients per camera: this dialect has no place for k3; if the lenses were "
+        f"calibrated with k3, it is lost here, so prefer the original calibration file"
     ]
 
 

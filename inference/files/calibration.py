@@ -2,30 +2,43 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from pathlib import Path
 
 from ..errors import CalibrationError
-from .anipose_toml import read_anipose_toml
-from .camera_table import METRES, Calibration
-from .qualisys import read_qualisys
+from ..types import Intrinsics
+from .anipose_toml import anipose_cameras
+from .camera_table import METRES, Calibration, CameraFile, Size
+from .easymocap import LENS_FILE, POSE_FILE, read_easymocap
+from .qualisys import qualisys_cameras
 from .solution import read_cameras
 from .toml_text import read_text
 
-SUPPORTED = "TOML (aniposelib, Pose2Sim, FreeMoCap, caliscope), Qualisys .qca.txt, and our own cameras.npz"
+SUPPORTED = "TOML (aniposelib, Pose2Sim, FreeMoCap, caliscope), Qualisys .qca.txt, EasyMocap intri.yml and extri.yml"
+SUPPORTED += ", and our own cameras.npz"
 _PICKLE = b"\x80"
 _ZIP = b"PK\x03\x04"
 
 
-def read_calibration(path: Path, units: str | None = None, height_m: float | None = None) -> Calibration:
-    """Read the cameras of a calibration file.
+def read_calibration(
+    path: Path,
+    units: str | None = None,
+    height_m: float | None = None,
+    sizes: Mapping[str, Size] = {},
+    lenses: Mapping[str, Intrinsics] = {},
+) -> Calibration:
+    """Read the cameras of a calibration.
 
     Convention:
         metres, the file's own world, pixels of the calibrated image size; camera axes as OpenCV.
 
     Args:
-        path: the file.
+        path: the file, or a folder where a format has several files.
         units: m, cm or mm; None: what the dialect or its metadata says.
-        height_m: the person's height; no format that is read now needs it.
+        height_m: the person's height, for formats without a scale.
+        sizes: (width, height) px of the views by name, for formats that do not state the calibrated size.
+        lenses: lenses of a second source, for poses that come without.
 
     Returns:
         Cameras with a pose, lenses of all cameras, warnings.
@@ -36,10 +49,32 @@ def read_calibration(path: Path, units: str | None = None, height_m: float | Non
     path = Path(path)
     if units is not None and units not in METRES:
         raise CalibrationError(f"units = {units!r} is none of {', '.join(METRES)}")
+    return _camera_file(path, sizes).in_metres(str(path), units, height_m, lenses)
+
+
+def read_lenses(path: Path, sizes: Mapping[str, Size] = {}) -> CameraFile:
+    """Read a calibration for its lenses alone: poses, and what their lengths mean, do not matter.
+
+    Args:
+        path: the file, or folder.
+        sizes: as in `read_calibration`.
+
+    Returns:
+        The file's cameras; poses in the file's own unit.
+
+    Raises:
+        CalibrationError: as `read_calibration`.
+    """
+    return _camera_file(Path(path), sizes)
+
+
+def _camera_file(path: Path, sizes: Mapping[str, Size]) -> CameraFile:
+    if path.is_dir():
+        return _folder(path, sizes)
     head = _head(path)
     if head.startswith(_ZIP):
-        cameras = {camera.name: camera for camera in read_cameras(path).cameras}
-        return Calibration(cameras, {name: camera.intrinsics for name, camera in cameras.items()})
+        cameras = read_cameras(path).cameras
+        return CameraFile({c.name: c.intrinsics for c in cameras}, {c.name: (c.R, c.t) for c in cameras}, "m")
     if head.startswith(_PICKLE):
         raise CalibrationError(f"{path} is a pickle, which can run code when opened; supported: {SUPPORTED}")
     text = read_text(path, "calibration", CalibrationError)
@@ -47,10 +82,18 @@ def read_calibration(path: Path, units: str | None = None, height_m: float | Non
     if not begin:
         raise CalibrationError(f"calibration file {path} is empty")
     if begin.startswith("<"):
-        return read_qualisys(text, path, units)
-    if begin.startswith(("%YAML", "{")) or (path.suffix.lower() != ".toml" and not _looks_like_toml(text)):
+        return qualisys_cameras(text, path)
+    if begin.startswith("%YAML") or re.search(r"^(K|R|Rot)_.*: *!!opencv-matrix", text, re.MULTILINE):
+        return read_easymocap(path, sizes)
+    if begin.startswith("{") or (path.suffix.lower() != ".toml" and not _looks_like_toml(text)):
         raise CalibrationError(f"{path} has no format that can be read; supported: {SUPPORTED}")
-    return read_anipose_toml(text, path, units)
+    return anipose_cameras(text, path)
+
+
+def _folder(path: Path, sizes: Mapping[str, Size]) -> CameraFile:
+    if any((path / name).is_file() for name in (LENS_FILE, POSE_FILE)):
+        return read_easymocap(path, sizes)
+    raise CalibrationError(f"{path} is a folder without a calibration that can be read; supported: {SUPPORTED}")
 
 
 def _head(path: Path) -> bytes:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,6 +19,10 @@ _FARTHEST_UNDECLARED = 50.0  # median distance from the origin above which undec
 _CLOSEST_RIG_M = 0.01  # the two cameras farthest apart are farther apart than this …
 _WIDEST_RIG_M = 1000.0  # … and nearer than this
 _LARGEST = 1e9  # px or units; more is a broken number
+_OFF_CENTRE = 0.25  # of the picture; a principal point farther from its middle hints at another picture
+
+Size = tuple[int, int]  # (width, height) px
+Pose = tuple[FloatArray, FloatArray]  # R (3, 3) and t (3,), camera from world, in the file's unit
 
 
 @dataclass(frozen=True)
@@ -27,6 +33,113 @@ class Calibration:
     lenses: dict[str, Intrinsics]  # of all cameras, also of those without a pose
     warnings: list[str] = field(default_factory=list)
     turns: dict[str, int] = field(default_factory=dict)  # clockwise quarter turns that make a camera's image upright
+    assumed_sizes: frozenset[str] = frozenset()  # lenses whose file states no picture size: it is that of the video
+
+
+@dataclass(frozen=True)
+class CameraFile:
+    """The cameras of a file as they stand in it: lengths in its own unit, lenses and poses perhaps apart."""
+
+    lenses: dict[str, Intrinsics]
+    poses: dict[str, Pose]
+    declared: str | None = None  # m, cm, mm; None: the file does not say
+    has_scale: bool = True  # False: only ratios of lengths mean anything
+    warnings: list[str] = field(default_factory=list)
+    turns: dict[str, int] = field(default_factory=dict)
+    assumed_sizes: frozenset[str] = frozenset()
+
+    def in_metres(
+        self,
+        source: str,
+        units: str | None = None,
+        height_m: float | None = None,
+        lenses: Mapping[str, Intrinsics] = {},
+    ) -> Calibration:
+        """Join lenses and poses and bring the lengths to metres.
+
+        Convention:
+            the file's own lenses come first; a pose without one takes that of ``lenses`` with its name.
+
+        Args:
+            source: the file, for messages.
+            units: m, cm or mm where the user says so.
+            height_m: the person's height; scale from it is not available yet, and the message says so.
+            lenses: lenses of a second source.
+
+        Returns:
+            Cameras in metres, lenses, warnings.
+
+        Raises:
+            CalibrationError: the scale is unknown or implausible, or no pose has a lens.
+        """
+        if self.poses and not self.has_scale and units is None:
+            hint = "scale from height_m is not available for files in this version" if height_m else "it has no scale"
+            raise CalibrationError(
+                f"{source}: the lengths of a reconstruction from pictures mean nothing by themselves ({hint}): "
+                f'measure a distance, scale the reconstruction, and write units = "m" (or "mm") under [calibration]'
+            )
+        centres = np.array([-R.T @ t for R, t in self.poses.values()]).reshape(-1, 3)
+        scale, unit_warnings = scale_to_metres(centres, units, self.declared, source)
+        found = {name: self.lenses.get(name) or _other_lens(name, lenses) for name in self.poses}
+        lensless = [name for name, inner in found.items() if inner is None]
+        warnings = [*self.warnings, *unit_warnings]
+        if lensless:
+            problem = f"{source}: no lens (or no picture size) for the pose of {', '.join(lensless)}"
+            if len(lensless) == len(found):
+                why = "".join(f"; {warning}" for warning in self.warnings)
+                raise CalibrationError(f"{problem}; give the lenses with intrinsics = … under [calibration]{why}")
+            warnings.append(f"{problem}: left out")
+        cameras = {
+            name: Camera(inner, R, t * scale)
+            for (name, (R, t)), inner in zip(self.poses.items(), found.values(), strict=True)
+            if inner is not None
+        }
+        return Calibration(cameras, self.lenses, warnings, self.turns, self.assumed_sizes)
+
+
+def find_name(name: str, known: Mapping[str, Any]) -> str | None:
+    """Find a camera by name; a camera N answers to ``cam_N`` and ``N``."""
+    number = re.fullmatch(r"(?:cam_)?([0-9]+)", name)
+    also = (f"cam_{number[1]}", number[1]) if number else ()
+    return next((other for other in (name, *also) if other in known), None)
+
+
+def _other_lens(name: str, lenses: Mapping[str, Intrinsics]) -> Intrinsics | None:
+    found = find_name(name, lenses)
+    return None if found is None else lenses[found]
+
+
+def lens_of_assumed_size(
+    name: str, K: FloatArray, distortion: FloatArray, sizes: Mapping[str, Size], source: str
+) -> tuple[Intrinsics | None, list[str]]:
+    """Return a lens whose file does not state the picture size, in the size of the view of that name.
+
+    Args:
+        name: the camera.
+        K: (3, 3) px.
+        distortion: coefficients in OpenCV's order.
+        sizes: (width, height) px of the views.
+        source: the file, for messages.
+
+    Returns:
+        The lens, None where no view tells the size, and warnings.
+
+    Raises:
+        CalibrationError: the matrix is not that of a camera.
+    """
+    where = f"{source}: camera {name!r}"
+    view = find_name(name, sizes)
+    if view is None:
+        return None, [f"{where} has no picture size in the file, and no view of that name has a video or a size"]
+    size = sizes[view]
+    off = np.abs((K[:2, 2] + 0.5) / size - 0.5)
+    warnings = []
+    if (off > _OFF_CENTRE).any():
+        warnings.append(
+            f"{where}: its principal point ({K[0, 2]:.0f}, {K[1, 2]:.0f}) is far from the middle of the view's picture "
+            f"of {size[0]}x{size[1]}, and the file does not state a size: was it calibrated on another picture?"
+        )
+    return lens(name, size, K, distortion, False, source), warnings
 
 
 def numbers(value: Any, shape: tuple[int, ...] | None, where: str) -> FloatArray:

@@ -14,8 +14,8 @@ from xml.parsers import expat
 import numpy as np
 
 from ..errors import CalibrationError
-from ..types import Camera, Intrinsics
-from .camera_table import Calibration, image_size, lens, numbers, rotation_matrix, scale_to_metres
+from ..types import Intrinsics
+from .camera_table import Calibration, CameraFile, Pose, image_size, lens, numbers, rotation_matrix
 
 _SUBPIXELS = 64.0
 _VIDEO_MODELS = ("video", "hybrid", "none")
@@ -42,7 +42,16 @@ def read_qualisys(text: str, path: Path, units: str | None = None) -> Calibratio
     Raises:
         CalibrationError: not such a file, no video camera in it, or a broken camera.
     """
-    cameras: dict[str, Camera] = {}
+    return qualisys_cameras(text, path).in_metres(str(path), units)
+
+
+def qualisys_cameras(text: str, path: Path) -> CameraFile:
+    """Read a Qualisys calibration in its own mm; the rest as `read_qualisys`.
+
+    Raises:
+        CalibrationError: not such a file, no video camera in it, or a broken camera.
+    """
+    poses: dict[str, Pose] = {}
     lenses: dict[str, Intrinsics] = {}
     warnings: list[str] = []
     skipped: list[str] = []
@@ -50,7 +59,7 @@ def read_qualisys(text: str, path: Path, units: str | None = None) -> Calibratio
         own = camera["camera"]
         name = own.get("serial", "").strip()
         where = f"{path}: camera {name!r}"
-        if not name or name in cameras:
+        if not name or name in poses:
             raise CalibrationError(f"{where}: every camera needs a serial of its own")
         if not any(word in own.get("model", "none").lower() for word in _VIDEO_MODELS):
             skipped.append(name)
@@ -58,16 +67,14 @@ def read_qualisys(text: str, path: Path, units: str | None = None) -> Calibratio
         lenses[name] = _lens(name, camera, path)
         M = _values(camera, "transform", [f"r{i}{j}" for i in "123" for j in "123"], where).reshape(3, 3)
         R = rotation_matrix(np.diag([1.0, -1.0, -1.0]) @ M, f"{where}: transform")
-        cameras[name] = Camera(lenses[name], R, -R @ _values(camera, "transform", ["x", "y", "z"], where))
+        poses[name] = R, -R @ _values(camera, "transform", ["x", "y", "z"], where)
         if own.get("viewrotation", "0").strip() not in ("0", ""):
             warnings.append(f"{where} is shown turned ({own['viewrotation']} degrees); the unturned video is expected")
     if skipped:
         warnings.append(f"{path}: marker cameras are left out: {', '.join(skipped)}")
-    if not cameras:
+    if not poses:
         raise CalibrationError(f"{path} holds no video camera")
-    scale, unit_warnings = scale_to_metres(np.array([c.centre for c in cameras.values()]), units, "mm", str(path))
-    in_metres = {name: Camera(c.intrinsics, c.R, c.t * scale) for name, c in cameras.items()}
-    return Calibration(in_metres, lenses, warnings + unit_warnings)
+    return CameraFile(lenses, poses, "mm", warnings=warnings)
 
 
 def elements(text: str, path: Path) -> list[Element]:

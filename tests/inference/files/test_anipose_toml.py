@@ -159,6 +159,13 @@ def test_divided_qualisys_distortion_is_noticed() -> None:
     assert not any("divided by 64" in warning for warning in read(POSE2SIM).warnings)
 
 
+def test_k3_lost_in_a_four_coefficient_dialect_is_a_warning() -> None:
+    assert any("no place for k3" in warning for warning in read(POSE2SIM).warnings)
+    assert not any("k3" in warning for warning in read(ANIPOSE).warnings)  # five coefficients
+    ours = POSE2SIM.replace("adjusted = false", 'units = "m"')
+    assert not any("k3" in warning for warning in read(ours).warnings)
+
+
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [

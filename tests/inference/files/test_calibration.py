@@ -47,8 +47,8 @@ def test_our_own_cameras(tmp_path: Path) -> None:
     [
         (b"", "c.toml", "is empty"),
         (b"\x80\x04" + pickle.dumps({"a": 1})[2:], "c.pickle", "is a pickle"),
-        ("%YAML:1.0\n---\nnames: []\n", "intri.yml", "no format that can be read; supported: TOML"),
-        ('{"cameras": []}', "c.json", "no format that can be read"),
+        ("%YAML:1.0\n---\nnames: []\n", "intri.yml", "holds no camera"),
+        ('{"cameras": []}', "c.json", "no format that can be read; supported: TOML"),
         ("1 2 3\n4 5 6\n", "c.calib", "no format that can be read"),
         ("this is no calibration", "c.toml", "not valid TOML"),
         (bytes(range(128, 256)), "c.toml", "not UTF-8|pickle"),
