@@ -21,6 +21,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from .cameras import rig_for_take
 from .detection import find_keypoints
@@ -30,6 +31,7 @@ from .geometry.association import choose_people
 from .geometry.triangulation import triangulate
 from .keypoints import on_one_layout, resample
 from .motion.estimate import estimate_motion
+from .motion.skeleton import with_derived_joints
 from .progress import Progress
 from .report.page import write_report
 from .take import Take
@@ -60,20 +62,20 @@ def solve(take: Take, out: Path, progress: Progress | None = None) -> Solution:
     """
     progress = progress or Progress()
     report = SolveReport(take=take.name)
-    with _timed(report, "views"):
+    with _stage(report, progress, "views"):
         opened = open_views(take)
         rig = rig_of_views(take, opened, report)
-    with _timed(report, "keypoints"):
+    with _stage(report, progress, "keypoints"):
         tracks = find_keypoints(take, opened, rig, report, progress)
-    with _timed(report, "people"):
-        views = people_on_one_clock(take, opened, rig, tracks)
-    with _timed(report, "joints"):
+    with _stage(report, progress, "people"):
+        views = people_on_one_clock(take, opened, rig, tracks, report)
+    with _stage(report, progress, "joints"), threadpool_limits(1):
         raw = triangulate(rig, views, take.settings.triangulation)
-    with _timed(report, "motion"):
+    with _stage(report, progress, "motion"), threadpool_limits(1):  # many small systems: threads only wait there
         solved, motion = estimate_motion(raw, rig, views, take.settings.motion)
     solution = Solution(
         rig=rig,
-        raw=raw,
+        raw=with_derived_joints(raw, motion.skeleton),
         solved=solved,
         motion=motion,
         contact=np.zeros((*solved.xyz.shape[:2], 0)),
@@ -82,7 +84,7 @@ def solve(take: Take, out: Path, progress: Progress | None = None) -> Solution:
         drift_ppm=np.zeros(len(opened)),
         floor=np.full(4, np.nan),
     )
-    with whole_folder(out) as folder:
+    with _stage(report, progress, "report"), whole_folder(out) as folder:
         write_solution(folder / "solution.npz", solution)
         footages = {item.name: item.footage for item in opened if item.footage}
         write_report(folder, solution, views, footages, report)
@@ -107,12 +109,22 @@ def rig_of_views(take: Take, opened: list[OpenedView], report: SolveReport) -> C
 
 
 def people_on_one_clock(
-    take: Take, opened: list[OpenedView], rig: CameraRig, tracks: list[Keypoints2D]
+    take: Take, opened: list[OpenedView], rig: CameraRig, tracks: list[Keypoints2D], report: SolveReport
 ) -> tuple[Keypoints2D, ...]:
     """Interpolate the tracks to the take's times and choose who is solved, the same slot in every view."""
     times = take_clock(take, opened, tracks)
     on_clock = [resample(k, times, item.offset_s) for item, k in zip(opened, tracks, strict=True)]
-    return choose_people(rig, on_one_layout(on_clock), take.persons, take.settings.association)
+    views = choose_people(rig, on_one_layout(on_clock), take.persons, take.settings.association)
+    for view, before in zip(views, on_clock, strict=True):
+        if before.observed.any() and not view.observed.any():
+            report.warn(
+                f"view {view.view}: its people fit nobody whom the other views see, so the view is not used; "
+                "check its name in the calibration, its fit and its offset_s"
+            )
+    found = views[0].xy.shape[1]
+    if found < take.persons:
+        report.warn(f"{take.persons} persons are asked for, {found} found that two views see at once")
+    return views
 
 
 @contextmanager
@@ -130,8 +142,12 @@ def whole_folder(out: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def _timed(report: SolveReport, stage: str) -> Iterator[None]:
+def _stage(report: SolveReport, progress: Progress, name: str) -> Iterator[None]:
+    """Tell that a stage begins, end here if the user asked to stop, and keep how long the stage took."""
+    progress.check()
     started = time.perf_counter()
-    yield
-    report.seconds[stage] = time.perf_counter() - started
-    log.info("%s: %.1f s", stage, report.seconds[stage])
+    with progress.stage(name, 1) as advance:
+        yield
+        advance()
+    report.seconds[name] = time.perf_counter() - started
+    log.info("%s: %.1f s", name, report.seconds[name])

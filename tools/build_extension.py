@@ -45,6 +45,7 @@ PACKAGES = (
     "scipy",
     "opencv-python-headless",
     "av",
+    "threadpoolctl",
     "tqdm",
 )
 # Blender 4.2 carries numpy 1.24; this is the last scipy that accepts it (and it accepts numpy 2 as well).

@@ -63,9 +63,11 @@ def choose_people(
     """
     _check_common(rig, views)
     tracks = _tracks(rig, views)
-    groups = _merged(tracks, _pair_errors(rig, tracks), settings.max_ray_error_px)
-    ranked = sorted(((_support(group), group) for group in groups), key=lambda pair: -pair[0])
-    chosen = [group for support, group in ranked if support >= min(_MIN_FRAMES, len(views[0].timestamps_s))]
+    errors = _pair_errors(rig, tracks)
+    groups = _merged(tracks, errors, settings.max_ray_error_px)
+    groups.sort(key=lambda group: (-_support([tracks[i] for i in group]), _mean_error(group, errors)))
+    people = [[tracks[i] for i in group] for group in groups]
+    chosen = [group for group in people if _support(group) >= min(_MIN_FRAMES, len(views[0].timestamps_s))]
     if not chosen:
         seen = ", ".join(
             f"{view.view}: {sum(track.view == number for track in tracks)} tracks" for number, view in enumerate(views)
@@ -134,8 +136,8 @@ def _focal(camera: Camera) -> float:
     return float(np.sqrt(camera.intrinsics.K[0, 0] * camera.intrinsics.K[1, 1]))
 
 
-def _merged(tracks: Sequence[_Track], errors: FloatArray, worst_px: float) -> list[list[_Track]]:
-    """Group tracks into persons, nearest pair first."""
+def _merged(tracks: Sequence[_Track], errors: FloatArray, worst_px: float) -> list[list[int]]:
+    """Group tracks into persons, nearest pair first; groups hold numbers of tracks."""
     group_of = list(range(len(tracks)))
     members = {number: [number] for number in group_of}
     pairs = [(errors[i, j], i, j) for i, j in combinations(range(len(tracks)), 2) if errors[i, j] <= worst_px]
@@ -146,7 +148,13 @@ def _merged(tracks: Sequence[_Track], errors: FloatArray, worst_px: float) -> li
         members[a] += members.pop(b)
         for number in members[a]:
             group_of[number] = a
-    return [[tracks[number] for number in group] for group in members.values()]
+    return list(members.values())
+
+
+def _mean_error(group: Sequence[int], errors: FloatArray) -> float:
+    """Mean of the known errors between a group's tracks, px; it decides between equally supported groups."""
+    known = [errors[i, j] for i, j in combinations(group, 2) if np.isfinite(errors[i, j])]
+    return float(np.mean(known)) if known else np.inf
 
 
 def _compatible(

@@ -1,0 +1,154 @@
+"""A whole solve through the entry that users take, from keypoints and from pixels."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from inference.errors import Cancelled, DegenerateError, InputError
+from inference.files.solution import read_solution
+from inference.layouts import shared_joints
+from inference.pipeline import solve, whole_folder
+from inference.progress import Progress
+from inference.take import read_take
+from inference.types import Flag, Solution
+from tests.keypoint_take import write_take
+from tests.synthetic import Scene
+
+OUTPUTS = {"solution.npz", "report.json", "report.html", "preview.png"}
+
+
+@pytest.fixture(scope="module")
+def solved(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Scene, Solution]:
+    folder = tmp_path_factory.mktemp("take")
+    scene = write_take(folder)
+    return folder, scene, solve(read_take(folder / "take.toml"), folder / "out")
+
+
+def test_the_solve_is_near_the_truth(solved: tuple[Path, Scene, Solution]) -> None:
+    """Bound: 1 px at 4.5 m and f = 1400 px is 3.2 mm; three cameras and time can only improve on it, bones cost 2x."""
+    _, scene, solution = solved
+    names, ours, true = shared_joints(solution.solved.joint_names, scene.joint_names)
+    assert len(names) == 17
+    error = np.linalg.norm(solution.solved.xyz[:, :, ours] - scene.xyz[:, :, true], axis=-1)
+    assert np.nanmean(error) < 0.0064
+    assert solution.solved.observed.mean() > 0.98
+
+
+def test_every_output_is_written_and_reads_back(solved: tuple[Path, Scene, Solution]) -> None:
+    folder, _, solution = solved
+    assert {path.name for path in (folder / "out").iterdir()} == OUTPUTS
+    again = read_solution(folder / "out" / "solution.npz")
+    np.testing.assert_array_equal(again.solved.xyz, solution.solved.xyz)
+    report = json.loads((folder / "out" / "report.json").read_text())
+    assert set(report["seconds"]) >= {"views", "keypoints", "people", "joints", "motion"}
+
+
+def test_contract_of_the_solution_file(solved: tuple[Path, Scene, Solution]) -> None:
+    """Bone lengths constant within 1 mm, forward kinematics within 5 mm, flags fit what is observed."""
+    folder, _, _ = solved
+    with np.load(folder / "out" / "solution.npz", allow_pickle=False) as file:
+        data = dict(file)
+    parents, xyz = data["parents"], data["xyz"][:, 0]
+    children = np.flatnonzero(parents >= 0)
+    lengths = np.linalg.norm(xyz[:, children] - xyz[:, parents[children]], axis=-1)
+    assert np.nanmax(np.nanmax(lengths, axis=0) - np.nanmin(lengths, axis=0)) < 1e-3
+    walked = forward_kinematics(data)
+    bones = np.isfinite(xyz).all(axis=-1)
+    assert np.abs((walked - xyz)[bones]).max() < 5e-3
+    assert (data["observed"] == (data["flag"] >= Flag.WEAK)).all()
+    assert np.isnan(data["xyz"][~data["observed"]]).all()
+    assert np.allclose(np.linalg.norm(data["local_rotation"], axis=-1), 1)
+    steps = (data["local_rotation"][1:] * data["local_rotation"][:-1]).sum(axis=-1)
+    assert (steps > 0).all()  # signs are continuous
+
+
+def forward_kinematics(data: dict[str, np.ndarray]) -> np.ndarray:
+    """Joints (T, J, 3) from the contract's keys alone: +Y along each bone, rotations relative to the parent bone."""
+    joints = np.full(data["xyz"][:, 0].shape, np.nan)
+    ends, parents = data["bone_joints"], data["bone_parents"]
+    joints[:, ends[0, 0]] = data["root_translation"][:, 0]
+    world = np.empty((len(joints), len(ends), 3, 3))
+    for bone, (start, end) in enumerate(ends):
+        local = rotation_matrix(data["local_rotation"][:, 0, bone])
+        world[:, bone] = local if parents[bone] < 0 else world[:, parents[bone]] @ local
+        joints[:, end] = joints[:, start] + world[:, bone, :, 1] * data["bone_length"][0, bone]
+    return joints
+
+
+def rotation_matrix(q: np.ndarray) -> np.ndarray:
+    w, x, y, z = q.T
+    rows = [
+        [1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)],
+        [2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)],
+        [2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)],
+    ]
+    return np.moveaxis(np.array(rows), -1, 0)
+
+
+def test_views_of_another_recording_are_refused_and_leave_nothing(tmp_path: Path) -> None:
+    write_take(tmp_path, cameras=2)
+    for path in (tmp_path / "keypoints" / sorted(p.name for p in (tmp_path / "keypoints").iterdir())[0]).iterdir():
+        content = json.loads(path.read_text())
+        for person in content["people"]:
+            person["pose_keypoints_2d"][1::3] = [v and v - 250 for v in person["pose_keypoints_2d"][1::3]]
+        path.write_text(json.dumps(content))
+    with pytest.raises(DegenerateError, match="check that the calibration belongs to these videos"):
+        solve(read_take(tmp_path / "take.toml"), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_views_with_swapped_names_are_named(tmp_path: Path) -> None:
+    """Two of four cameras exchanged: the two that are right solve the take, and the others are named."""
+    write_take(tmp_path, cameras=4, frames=12)
+    folder = tmp_path / "keypoints"
+    first, second = sorted(path.name for path in folder.iterdir())[:2]
+    (folder / first).rename(folder / "spare")
+    (folder / second).rename(folder / first)
+    (folder / "spare").rename(folder / second)
+    solve(read_take(tmp_path / "take.toml"), tmp_path / "out")
+    warnings = json.loads((tmp_path / "out" / "report.json").read_text())["warnings"]
+    assert [f"view {name}: its people fit nobody" in " ".join(warnings) for name in (first, second)] == [True, True]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ('source = "cameras.toml"', 'source = "self"', "solving cameras from the person is not available"),
+        ("fps = 60", 'fps = 60\noffset_s = "auto"', "offset_s"),
+        ("[calibration]", "start = 50.0\n[calibration]", "no frame"),
+    ],
+)
+def test_what_this_version_cannot_do_is_said_and_leaves_nothing(
+    tmp_path: Path, old: str, new: str, message: str
+) -> None:
+    write_take(tmp_path, frames=4)
+    path = tmp_path / "take.toml"
+    path.write_text(path.read_text().replace(old, new, 1))
+    with pytest.raises(InputError, match=message):
+        solve(read_take(path), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_cancelling_leaves_earlier_results_alone(solved: tuple[Path, Scene, Solution], tmp_path: Path) -> None:
+    write_take(tmp_path, frames=6)
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "report.html").write_text("of yesterday")
+    progress = Progress()
+    progress.cancel()
+    with pytest.raises(Cancelled):
+        solve(read_take(tmp_path / "take.toml"), tmp_path / "out", progress)
+    assert (tmp_path / "out" / "report.html").read_text() == "of yesterday"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["cameras.toml", "keypoints", "out", "take.toml"]
+
+
+def test_a_folder_is_filled_whole_or_not_at_all(tmp_path: Path) -> None:
+    with pytest.raises(RuntimeError), whole_folder(tmp_path / "out") as folder:
+        (folder / "half").write_text("…")
+        raise RuntimeError("the disk is full")
+    assert list(tmp_path.iterdir()) == []
+    with whole_folder(tmp_path / "out") as folder:
+        (folder / "whole").write_text("…")
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["whole"]
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
