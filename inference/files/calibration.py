@@ -10,13 +10,16 @@ from ..errors import CalibrationError
 from ..types import Intrinsics
 from .anipose_toml import anipose_cameras
 from .camera_table import METRES, Calibration, CameraFile, Size
+from .colmap import LENS_FILE as COLMAP_LENSES
+from .colmap import POSE_FILE as COLMAP_POSES
+from .colmap import looks_like_colmap, read_colmap
 from .easymocap import LENS_FILE, POSE_FILE, read_easymocap
 from .qualisys import qualisys_cameras
 from .solution import read_cameras
 from .toml_text import read_text
 
-SUPPORTED = "TOML (aniposelib, Pose2Sim, FreeMoCap, caliscope), Qualisys .qca.txt, EasyMocap intri.yml and extri.yml"
-SUPPORTED += ", and our own cameras.npz"
+SUPPORTED = "TOML (aniposelib, Pose2Sim, FreeMoCap, caliscope), Qualisys .qca.txt, EasyMocap intri.yml and extri.yml, "
+SUPPORTED += "COLMAP cameras.txt and images.txt, and our own cameras.npz"
 _PICKLE = b"\x80"
 _ZIP = b"PK\x03\x04"
 
@@ -85,6 +88,8 @@ def _camera_file(path: Path, sizes: Mapping[str, Size]) -> CameraFile:
         return qualisys_cameras(text, path)
     if begin.startswith("%YAML") or re.search(r"^(K|R|Rot)_.*: *!!opencv-matrix", text, re.MULTILINE):
         return read_easymocap(path, sizes)
+    if looks_like_colmap(text):
+        return read_colmap(path)
     if begin.startswith("{") or (path.suffix.lower() != ".toml" and not _looks_like_toml(text)):
         raise CalibrationError(f"{path} has no format that can be read; supported: {SUPPORTED}")
     return anipose_cameras(text, path)
@@ -93,6 +98,8 @@ def _camera_file(path: Path, sizes: Mapping[str, Size]) -> CameraFile:
 def _folder(path: Path, sizes: Mapping[str, Size]) -> CameraFile:
     if any((path / name).is_file() for name in (LENS_FILE, POSE_FILE)):
         return read_easymocap(path, sizes)
+    if (path / COLMAP_POSES).is_file() or (path / COLMAP_LENSES).is_file():
+        return read_colmap(path)
     raise CalibrationError(f"{path} is a folder without a calibration that can be read; supported: {SUPPORTED}")
 
 

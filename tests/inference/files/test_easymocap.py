@@ -238,8 +238,7 @@ def test_broken_poses(tmp_path: Path, old: str, new: str, message: str) -> None:
     which=st.sampled_from(["intri.yml", "extri.yml"]),
     place=st.floats(0, 1),
     length=st.integers(0, 30),
-    insert=st.text(max_size=6)
-    | st.sampled_from(["nan", ".Inf", "1e999", "[", "]", "\n", "names: []", "*a", "&a"]),
+    insert=st.text(max_size=6) | st.sampled_from(["nan", ".Inf", "1e999", "[", "]", "\n", "names: []", "*a", "&a"]),
 )
 def test_mutated_files_raise_only_our_errors(
     tmp_path: Path, which: str, place: float, length: int, insert: str
