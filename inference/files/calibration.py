@@ -9,17 +9,21 @@ from pathlib import Path
 from ..errors import CalibrationError
 from ..types import Intrinsics
 from .anipose_toml import anipose_cameras
+from .biocv import SUFFIX as BIOCV_SUFFIX
+from .biocv import looks_like_biocv, read_biocv
 from .camera_table import METRES, Calibration, CameraFile, Size
 from .colmap import LENS_FILE as COLMAP_LENSES
 from .colmap import POSE_FILE as COLMAP_POSES
 from .colmap import looks_like_colmap, read_colmap
 from .easymocap import LENS_FILE, POSE_FILE, read_easymocap
+from .opencap import opencap_files, read_opencap
 from .qualisys import qualisys_cameras
 from .solution import read_cameras
 from .toml_text import read_text
+from .vicon import looks_like_vicon, read_vicon
 
 SUPPORTED = "TOML (aniposelib, Pose2Sim, FreeMoCap, caliscope), Qualisys .qca.txt, EasyMocap intri.yml and extri.yml, "
-SUPPORTED += "COLMAP cameras.txt and images.txt, and our own cameras.npz"
+SUPPORTED += "COLMAP cameras.txt and images.txt, Vicon .xcp, OpenCap pickles, bioCV .calib, and our own cameras.npz"
 _PICKLE = b"\x80"
 _ZIP = b"PK\x03\x04"
 
@@ -79,17 +83,19 @@ def _camera_file(path: Path, sizes: Mapping[str, Size]) -> CameraFile:
         cameras = read_cameras(path).cameras
         return CameraFile({c.name: c.intrinsics for c in cameras}, {c.name: (c.R, c.t) for c in cameras}, "m")
     if head.startswith(_PICKLE):
-        raise CalibrationError(f"{path} is a pickle, which can run code when opened; supported: {SUPPORTED}")
+        return read_opencap(path)
     text = read_text(path, "calibration", CalibrationError)
     begin = text.lstrip()[:200]
     if not begin:
         raise CalibrationError(f"calibration file {path} is empty")
     if begin.startswith("<"):
-        return qualisys_cameras(text, path)
+        return read_vicon(text, path) if looks_like_vicon(text) else qualisys_cameras(text, path)
     if begin.startswith("%YAML") or re.search(r"^(K|R|Rot)_.*: *!!opencv-matrix", text, re.MULTILINE):
         return read_easymocap(path, sizes)
     if looks_like_colmap(text):
         return read_colmap(path)
+    if looks_like_biocv(text):
+        return read_biocv(path)
     if begin.startswith("{") or (path.suffix.lower() != ".toml" and not _looks_like_toml(text)):
         raise CalibrationError(f"{path} has no format that can be read; supported: {SUPPORTED}")
     return anipose_cameras(text, path)
@@ -100,6 +106,10 @@ def _folder(path: Path, sizes: Mapping[str, Size]) -> CameraFile:
         return read_easymocap(path, sizes)
     if (path / COLMAP_POSES).is_file() or (path / COLMAP_LENSES).is_file():
         return read_colmap(path)
+    if opencap_files(path):
+        return read_opencap(path)
+    if any(file.suffix == BIOCV_SUFFIX for file in path.iterdir()):
+        return read_biocv(path)
     raise CalibrationError(f"{path} is a folder without a calibration that can be read; supported: {SUPPORTED}")
 
 
