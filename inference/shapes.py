@@ -9,9 +9,10 @@ from numpy.typing import NDArray
 
 from .errors import ShapeError
 
-FloatArray = NDArray[np.floating[Any]]
-BoolArray = NDArray[np.bool_]
-IntArray = NDArray[np.integer[Any]]
+# What an array holds is said in words: numpy's own stubs widen the types of expressions so that exact ones never fit.
+FloatArray = NDArray[Any]
+BoolArray = NDArray[Any]
+IntArray = NDArray[Any]
 
 
 def check_shapes(**arguments: tuple[Any, str]) -> dict[str, int]:

@@ -145,7 +145,8 @@ def _keypoints(take: Take) -> tuple[CameraRig, tuple[Keypoints2D, ...]]:
     report = SolveReport(take.name)
     opened = open_views(take)
     rig = rig_of_views(take, opened, report)
-    return rig, people_on_one_clock(take, opened, rig, find_keypoints(take, opened, rig, report, Progress()))
+    tracks = find_keypoints(take, opened, rig, report, Progress())
+    return rig, people_on_one_clock(take, opened, rig, tracks, report)
 
 
 def _judged(group: str, solution: Solution, plain: Keypoints3D, reference: Reference) -> list[Row]:
