@@ -57,6 +57,7 @@ class Session:
         """
         self.path = path
         wanted = _wanted(provider)
+        onnxruntime.set_default_logger_severity(4)  # of what stands outside of sessions, as below
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.log_severity_level = 4  # a provider that fails to load is reported by our own error
