@@ -254,7 +254,7 @@ def _mean_pose(images: list[_Image]) -> Pose:
     if len(images) == 1:
         return first.R, first.t
     R = exp(log(np.array([image.R for image in images]) @ first.R.T).mean(axis=0)) @ first.R
-    return R, -R @ np.array([image.centre for image in images]).mean(axis=0)
+    return R, -(R @ np.mean([image.centre for image in images], axis=0))
 
 
 def _lens(name: str, number: str, by_number: Mapping[str, tuple[int, list[str]]], path: Path) -> Intrinsics:
@@ -271,7 +271,7 @@ def _lens(name: str, number: str, by_number: Mapping[str, tuple[int, list[str]]]
     values = numbers([float(cell) for cell in cells[1:]], (len(cells) - 1,), where)
     size = image_size(values[:2], f"{where}: width, height")
     fx, fy = values[2], values[1 + focals]
-    cx, cy = values[2 + focals : 4 + focals] - 0.5
+    cx, cy = float(values[2 + focals]) - 0.5, float(values[3 + focals]) - 0.5
     distortion = np.zeros(0) if coefficients == 0 else np.pad(values[4 + focals :], (0, max(4 - coefficients, 0)))
     K = np.array([[fx, 0.0, cx], [0.0, fy, cy], [0.0, 0.0, 1.0]])
     return lens(name, size, K, distortion, model == "OPENCV_FISHEYE", str(path))

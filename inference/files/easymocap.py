@@ -105,7 +105,7 @@ def write_easymocap(folder: Path, cameras: Sequence[Camera]) -> list[str]:
             raise InputError(f"camera {name!r}: EasyMocap's names are letters, digits, - and _; rename the view")
         lens_text += matrix_text(f"K_{name}", inner.K) + matrix_text(f"dist_{name}", _five(inner)[None])
         lens_text += f"H_{name}: {inner.image_size[1]}\nW_{name}: {inner.image_size[0]}\n"
-        vector = np.ravel(cv2.Rodrigues(np.array(camera.R))[0])
+        vector = np.asarray(cv2.Rodrigues(np.array(camera.R))[0], dtype=np.float64).ravel()
         pose_text += matrix_text(f"R_{name}", vector) + matrix_text(f"Rot_{name}", camera.R)
         pose_text += matrix_text(f"T_{name}", camera.t)
     for file, text in ((LENS_FILE, lens_text), (POSE_FILE, pose_text)):

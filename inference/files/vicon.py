@@ -107,20 +107,20 @@ def opencv_radial(
     x, y = (u - K[0, 2]) / K[0, 0], (v - K[1, 2]) / K[1, 1]
     distorted = np.hypot(x, y).ravel()
     rising = np.linspace(0, distorted.max(), 200)
-    scales = [
-        1 + sum(c * (r * focal) ** (2 * i) for i, c in enumerate(undistorting, start=1)) for r in (distorted, rising)
-    ]
-    if (
-        (np.diff(rising * scales[1]) <= 0).any()
-        or not (1 / _MOST_SCALE < scales[0]).all()
-        or scales[0].max() > _MOST_SCALE
-    ):
+    scale, along = (_scale(undistorting, radius * focal) for radius in (distorted, rising))
+    folds = (np.diff(rising * along) <= 0).any()
+    if folds or scale.min() < 1 / _MOST_SCALE or scale.max() > _MOST_SCALE:
         raise CalibrationError("its radial coefficients cannot be meant in pixels")
-    rho = distorted * scales[0]
+    rho = distorted * scale
     powers = np.stack([rho**3, rho**5, rho**7], axis=-1)
     k = np.linalg.lstsq(powers, distorted - rho, rcond=None)[0]
     residual = float(np.abs(powers @ k - (distorted - rho)).max() * max(K[0, 0], K[1, 1]))
     return np.array([k[0], k[1], 0.0, 0.0, k[2]]), residual
+
+
+def _scale(undistorting: FloatArray, radius_px: FloatArray) -> FloatArray:
+    powers = np.asarray(radius_px)[:, None] ** (2 * np.arange(1, len(undistorting) + 1))
+    return 1 + powers @ np.asarray(undistorting)
 
 
 def _cameras(parsed: list[Element], path: Path) -> list[tuple[Attributes, list[Attributes]]]:
