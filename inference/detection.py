@@ -9,7 +9,7 @@ from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from numpy.typing import NDArray
 
 from .errors import Cancelled, InputError
-from .files.openpose import read_openpose
+from .files.keypoints_2d import read_keypoints
 from .footage import read_frames
 from .keypoints import link_detections
 from .perception.detector import Detector, load_detector
@@ -94,7 +94,7 @@ def _imported(item: OpenedView, calibrated_size: tuple[int, int]) -> Keypoints2D
     view = item.view
     assert view.keypoints is not None and view.keypoint_layout is not None  # checked when the take was read
     size = item.size or calibrated_size
-    detections = read_openpose(
+    detections = read_keypoints(
         view.keypoints, view.keypoint_layout, view.name, item.fps, size, view.keypoint_size, view.fit
     )
     return link_detections(detections)

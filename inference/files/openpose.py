@@ -10,20 +10,13 @@ from typing import Any
 import numpy as np
 
 from ..errors import InputError
-from ..image_fit import image_fit
-from ..layouts import LAYOUTS
-from ..layouts import layout as layout_of
 from ..shapes import FloatArray
 from ..types import Keypoints2D
 from .anipose_toml import natural_order
+from .keypoint_table import LONGEST_GAP, MOST_PEOPLE, ImportedView, empty_table, layouts_of_length
 from .toml_text import read_text
 
 _FRAME = re.compile(r"([0-9]+)(?:_keypoints)?\.json$", re.IGNORECASE)
-_SIGMA = 0.0015  # of the larger picture side, px, at score 1: an initial guess; the solver fits the noise later
-_LOWEST_SCORE = 0.05
-_ABSURD = 10.0  # image sizes
-_MOST_PEOPLE = 200
-_LONGEST_GAP = 100_000  # frames that numbering may skip
 
 
 def read_openpose(
@@ -57,29 +50,17 @@ def read_openpose(
     Raises:
         InputError: no files, a file that is broken or absurd, no keypoint at all, or most of them outside the picture.
     """
-    joints = layout_of(layout).joint_names
+    target = ImportedView(view, layout, fps, image_size, keypoint_size, fit)
+    joints = target.joint_names
     frames = _frame_files(Path(folder), view)
     people = {number: _people(path, len(joints), layout, view) for number, path in frames.items()}
-    count, slots = max(people) + 1, max(len(found) for found in people.values())
-    table = np.full((count, slots, len(joints), 3), np.nan)
+    slots = max(len(found) for found in people.values())
+    table = empty_table(max(people) + 1, slots, len(joints), f"view {view!r}: {folder}")
     for number, found in people.items():
         if len(found):
             table[number, : len(found)] = found
-    missing = ~np.isfinite(table).all(-1) | (table[..., :2] == 0).all(-1) | (table[..., 2] <= 0)
-    table[missing] = np.nan
-    if missing.all():
-        raise InputError(f"view {view!r}: none of the {len(frames)} keypoint files in {folder} holds a keypoint")
-    _check_absurd(table, frames, keypoint_size or image_size, view)
-    xy = table[..., :2]
-    if keypoint_size is not None:
-        where = f"view {view!r}: its picture"
-        move = image_fit("scale" if fit == "exact" else fit, keypoint_size, image_size, where, "keypoint_size")
-        xy = move.points(xy)
-    _check_inside(xy, image_size, view)
-    score = np.where(missing, 0.0, np.minimum(table[..., 2], 1.0))
-    sigma = _SIGMA * max(image_size) / np.maximum(np.where(missing, np.nan, score), _LOWEST_SCORE)
-    covariance = sigma[..., None, None] ** 2 * np.eye(2)
-    return Keypoints2D(view, joints, np.arange(count) / fps, xy, covariance, score)
+    nothing = f"none of the {len(frames)} keypoint files in {folder} holds a keypoint"
+    return target.keypoints(table, lambda frame: f"keypoint file {frames[frame]}", nothing)
 
 
 def _frame_files(folder: Path, view: str) -> dict[int, Path]:
@@ -98,7 +79,7 @@ def _frame_files(folder: Path, view: str) -> dict[int, Path]:
         )
         raise InputError(f"view {view!r}: {folder}: {reason}")
     first, last = min(numbered), max(numbered)
-    if last - first > len(files) + _LONGEST_GAP:
+    if last - first > len(files) + LONGEST_GAP:
         raise InputError(f"view {view!r}: {folder}: frame numbers jump from {first} to {last} with {len(files)} files")
     return {number - first: path for number, path in numbered.items()}
 
@@ -113,15 +94,14 @@ def _people(path: Path, joints: int, layout: str, view: str) -> FloatArray:
     people = raw.get("people") if isinstance(raw, dict) else None
     if not isinstance(people, list) or not all(isinstance(person, dict) for person in people):
         raise InputError(f"{where} is not OpenPose JSON: it has no list of people")
-    if len(people) > _MOST_PEOPLE:
-        raise InputError(f"{where} holds {len(people)} people; more than {_MOST_PEOPLE} is absurd")
+    if len(people) > MOST_PEOPLE:
+        raise InputError(f"{where} holds {len(people)} people; more than {MOST_PEOPLE} is absurd")
     found = np.full((len(people), joints, 3), np.nan)
     for slot, person in enumerate(people):
         values = _keypoint_values(person.get("pose_keypoints_2d"), where, slot)
         if len(values) not in (0, 3 * joints):
-            fitting = [name for name, known in LAYOUTS.items() if 3 * len(known.joint_names) == len(values)]
-            hint = f"; as many as {' or '.join(fitting)}" if fitting else ""
             needed = f"{layout} needs {3 * joints} ({joints} keypoints)"
+            hint = layouts_of_length(len(values) / 3)
             raise InputError(f"{where}: person {slot} has {len(values)} numbers, {needed}{hint}")
         if len(values):
             found[slot] = values.reshape(joints, 3)
@@ -140,25 +120,3 @@ def _keypoint_values(raw: Any, where: str, slot: int) -> FloatArray:
     if np.isinf(values).any():
         raise InputError(f"{where}: person {slot}: pose_keypoints_2d holds an infinite number")
     return values
-
-
-def _check_absurd(table: FloatArray, frames: dict[int, Path], size: tuple[int, int], view: str) -> None:
-    """Raise where a keypoint lies more than ten image sizes away (NaN compares as near)."""
-    far = (np.abs(table[..., :2]) > _ABSURD * np.array(size)).any(-1)
-    if far.any():
-        frame, slot, joint = (int(index) for index in np.argwhere(far)[0])
-        x, y = table[frame, slot, joint, :2]
-        raise InputError(
-            f"view {view!r}: keypoint file {frames[frame]}: person {slot}, keypoint {joint} lies at "
-            f"({x:.6g}, {y:.6g}), beyond ten image sizes of {size[0]}x{size[1]}"
-        )
-
-
-def _check_inside(xy: FloatArray, size: tuple[int, int], view: str) -> None:
-    seen = xy[np.isfinite(xy).all(-1)]
-    inside = ((seen >= -0.5) & (seen <= np.array(size) - 0.5)).all(-1)
-    if inside.mean() < 0.5:
-        raise InputError(
-            f"view {view!r}: {1 - inside.mean():.0%} of the imported keypoints lie outside its picture of "
-            f"{size[0]}x{size[1]}; say which picture they count in: keypoint_size (or size) of the view"
-        )
