@@ -75,7 +75,7 @@ class SIGHTLINE_PG_scene(bpy.types.PropertyGroup):
         name="Formats",
         options={"ENUM_FLAG"},
         default={"fbx"},
-        items=[(name, name.upper(), f"Write {name.upper()}") for name in FORMATS if name != "c3d"],
+        items=[(name, name.upper(), f"Write {name.upper()}") for name in FORMATS],
     )
     export_ellipsoids: BoolProperty(name="With Ellipsoids", description="Also the ellipsoids, in FBX and USD")
     use_settings: BoolProperty(

@@ -43,7 +43,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser = _Parser(prog="batch_solve", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("takes", type=Path, nargs="+", metavar="TAKE.toml")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR")
-    parser.add_argument("--export", default="", metavar="FORMATS", help="fbx,bvh,usd,trc,c3d")
+    parser.add_argument("--export", default="", metavar="FORMATS", help="fbx,bvh,usd,trc,c3d,csv")
     parser.add_argument("--ellipsoids", action="store_true", help="also the ellipsoids, in FBX and USD")
     parser.add_argument("--set", dest="settings", action="append", default=[], metavar="KEY=VALUE")
     parser.add_argument("--progress", choices=("bar", "json", "none"), default="bar")

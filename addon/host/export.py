@@ -1,4 +1,4 @@
-"""Files for the next tool: FBX, BVH and USD by Blender's exporters, TRC by ours.
+"""Files for the next tool: FBX, BVH and USD by Blender's exporters, TRC, C3D and CSV by ours.
 
 Only our own armatures are written, in the take's frames, with the T pose as rest whatever frame is shown.
 """
@@ -18,11 +18,14 @@ from typing import Any
 import bpy
 
 from ...inference.errors import InputError, SolveError
+from ...inference.files.c3d import write_c3d
+from ...inference.files.trajectories import write_trajectories_csv
 from ...inference.files.trc import write_trc
 from ...inference.types import Keypoints3D
 from .parts import CLEANED, PERSON, SOLVED, part_of, parts_in
 
-FORMATS = ("fbx", "bvh", "usd", "trc", "c3d")
+FORMATS = ("fbx", "bvh", "usd", "trc", "c3d", "csv")
+_OURS = {"trc": write_trc, "c3d": write_c3d, "csv": write_trajectories_csv}  # they hold joints, not armatures
 _OPERATORS = {"fbx": ("export_scene", "fbx"), "bvh": ("export_anim", "bvh"), "usd": ("wm", "usd_export")}
 
 
@@ -44,8 +47,6 @@ def check_formats(formats: Sequence[str]) -> None:
     for name in formats:
         if name not in FORMATS:
             raise InputError(f"unknown export format {name!r}; known: {', '.join(FORMATS)}")
-        if name == "c3d":
-            raise InputError("C3D cannot be written in this version yet; export trc, which holds the same joints")
         if name in _OPERATORS and not _available(*_OPERATORS[name]):
             operator = ".".join(_OPERATORS[name])
             raise InputError(
@@ -83,9 +84,9 @@ def export(context: bpy.types.Context, exported: Exported, name: str, path: Path
     armatures = armatures_to_export(context.scene, exported.take)
     if not armatures:
         raise InputError(f"take {exported.take!r} has no armature in this scene; solve it first")
-    if name == "trc":
+    if name in _OURS:
         with _whole(path) as temporary:
-            write_trc(temporary, one_person(exported.joints))
+            _OURS[name](temporary, exported.joints if name == "csv" else one_person(exported.joints))
         return [path]
     if name == "bvh":
         names = [path] if len(armatures) == 1 else [_of_person(path, armature) for armature in armatures]

@@ -112,7 +112,6 @@ def test_wrong_input_is_one_line_and_leaves_nothing(child, tmp_path, capsys):
     out = tmp_path / "out"
     for arguments in (
         [str(tmp_path / "no.toml"), "--out", str(out)],
-        [take, "--out", str(out), "--export", "c3d"],
         [take, "--out", str(out), "--export", "fbx,obj"],
         [take, take, "--out", str(out)],
         [take, "--out", str(out), "--set", "no_such=1"],

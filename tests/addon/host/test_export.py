@@ -7,6 +7,7 @@ from sightline.addon.host import export as exporting
 from sightline.addon.host.export import Exported, check_formats, export
 from sightline.addon.host.scene import TakeInfo, build_scene
 from sightline.inference.errors import InputError, SolveError
+from sightline.inference.files.c3d import read_c3d
 from sightline.inference.files.trc import read_trc
 
 INFO = TakeInfo("balancing")
@@ -141,10 +142,30 @@ def test_the_cleaned_armature_is_the_one_that_goes_out(empty_scene, make_solutio
     assert exporting.armatures_to_export(empty_scene.scene, "balancing") == [armature] != [fresh]
 
 
-@pytest.mark.parametrize(("name", "message"), [("c3d", "cannot be written"), ("obj", "unknown export format 'obj'")])
-def test_what_cannot_be_written_is_an_input_error(name, message):
-    with pytest.raises(InputError, match=message):
-        check_formats(["fbx", name])
+def test_c3d_holds_all_persons_and_their_sigma(empty_scene, make_solution, tmp_path):
+    solution = make_solution(T=6, persons=2)
+    build_scene(empty_scene, solution, INFO)
+    (path,) = export(empty_scene, Exported("balancing", solution.solved), "c3d", tmp_path / "a.c3d")
+    again = read_c3d(path)
+    assert again.joint_names[:1] == ("person1_pelvis",) and again.joint_names[-1] == "person2_left_knee"
+    np.testing.assert_allclose(again.xyz.reshape(6, 2, -1, 3), solution.solved.xyz, atol=1e-5)
+    sigma = np.sqrt(np.trace(solution.solved.covariance, axis1=-2, axis2=-1) / 3)
+    written = np.sqrt(again.covariance[..., 0, 0]).reshape(sigma.shape)
+    seen = solution.solved.observed
+    np.testing.assert_array_equal(np.isfinite(written), seen)
+    assert (written >= np.minimum(sigma, 0.0635) - 1e-9)[seen].all() and (written <= sigma + 0.0005 + 1e-9)[seen].all()
+
+
+def test_csv_has_a_row_per_joint(empty_scene, make_solution, tmp_path):
+    solution = make_solution(T=6, persons=2)
+    build_scene(empty_scene, solution, INFO)
+    (path,) = export(empty_scene, Exported("balancing", solution.solved), "csv", tmp_path / "a.csv")
+    assert len(path.read_text().splitlines()) == 1 + 6 * 2 * len(solution.solved.joint_names)
+
+
+def test_what_cannot_be_written_is_an_input_error():
+    with pytest.raises(InputError, match="unknown export format 'obj'"):
+        check_formats(["fbx", "obj"])
 
 
 def test_a_missing_operator_is_named(monkeypatch):
