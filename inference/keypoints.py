@@ -24,24 +24,27 @@ def resample(
     keypoints: Keypoints2D,
     timestamps_s: FloatArray,  # (T,)
     offset_s: float = 0.0,
+    drift_ppm: float = 0.0,
 ) -> Keypoints2D:
     """Bring the tracks of a view to other times, by linear interpolation between neighbouring frames.
 
     Convention:
         mean, covariance and score are interpolated where both neighbours hold the keypoint (the covariance as
         for errors that change slowly); else a frame within a quarter of a step is taken as it stands. Nothing
-        is bridged over missing frames. Slots must be tracks (`link_detections`).
+        is bridged over missing frames. Slots must be tracks (`link_detections`). The clocks:
+        ``t_take = t_view · (1 + drift_ppm · 1e-6) + offset_s``; a view with positive drift ran slow.
 
     Args:
         keypoints: tracks on the view's own clock.
         timestamps_s: wanted times on the take's clock.
         offset_s: when the view's first frame happens on the take's clock.
+        drift_ppm: how much longer the view's seconds are than the take's, in millionths.
 
     Returns:
         The tracks at timestamps_s.
     """
     check_shapes(timestamps_s=(timestamps_s, "T"))
-    own = keypoints.timestamps_s + offset_s
+    own = keypoints.timestamps_s * (1 + 1e-6 * drift_ppm) + offset_s
     last = len(own) - 1
     before = np.clip(np.searchsorted(own, timestamps_s, side="right") - 1, 0, max(last - 1, 0))
     after = np.minimum(before + 1, last)

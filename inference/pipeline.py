@@ -4,7 +4,7 @@
 
     views      open the footage, bring the calibrated cameras into its pixels   views, cameras
     keypoints  find people and their 2D keypoints in every view                 detection, perception/
-    people     put the views on one clock, find who is who across them          keypoints, geometry/association
+    people     put the views on one clock, find who is who across them          view_clocks, geometry/association
     joints     triangulate every frame with covariance (the raw layer)          geometry/triangulation
     motion     one estimate over the whole sequence, one rigid skeleton         motion/estimate
 """
@@ -36,6 +36,7 @@ from .progress import Progress
 from .report.page import write_report
 from .take import Take
 from .types import CameraRig, Keypoints2D, Solution, SolveReport
+from .view_clocks import views_in_step
 from .views import OpenedView, open_views, take_clock
 
 log = logging.getLogger(__name__)
@@ -68,6 +69,7 @@ def solve(take: Take, out: Path, progress: Progress | None = None) -> Solution:
     with _stage(report, progress, "keypoints"):
         tracks = find_keypoints(take, opened, rig, report, progress)
     with _stage(report, progress, "people"):
+        opened = views_in_step(take, opened, rig, tracks, report)
         views = people_on_one_clock(take, opened, rig, tracks, report)
     with _stage(report, progress, "joints"), threadpool_limits(1):
         raw = triangulate(rig, views, take.settings.triangulation)
@@ -81,7 +83,7 @@ def solve(take: Take, out: Path, progress: Progress | None = None) -> Solution:
         contact=np.zeros((*solved.xyz.shape[:2], 0)),
         contact_names=(),
         offset_s=np.array([item.offset_s for item in opened]),
-        drift_ppm=np.zeros(len(opened)),
+        drift_ppm=np.array([item.drift_ppm for item in opened]),
         floor=np.full(4, np.nan),
     )
     with _stage(report, progress, "report"), whole_folder(out) as folder:
@@ -113,7 +115,7 @@ def people_on_one_clock(
 ) -> tuple[Keypoints2D, ...]:
     """Interpolate the tracks to the take's times and choose who is solved, the same slot in every view."""
     times = take_clock(take, opened, tracks)
-    on_clock = [resample(k, times, item.offset_s) for item, k in zip(opened, tracks, strict=True)]
+    on_clock = [resample(k, times, item.offset_s, item.drift_ppm) for item, k in zip(opened, tracks, strict=True)]
     views = choose_people(rig, on_one_layout(on_clock), take.persons, take.settings.association)
     for view, before in zip(views, on_clock, strict=True):
         if before.observed.any() and not view.observed.any():

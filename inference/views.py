@@ -23,6 +23,8 @@ class OpenedView:
 
     view: View
     footage: Footage | None
+    found_offset_s: float = 0.0  # where the take says "auto"; 0 until it is found
+    drift_ppm: float = 0.0  # t_take = t_view · (1 + drift_ppm · 1e-6) + offset_s
 
     @property
     def name(self) -> str:
@@ -42,20 +44,19 @@ class OpenedView:
     @property
     def offset_s(self) -> float:
         """When the view's first frame happens on the take's clock, s."""
-        return self.view.offset_s or 0.0
+        return self.found_offset_s if self.view.offset_s is None else self.view.offset_s
+
+    def on_take_clock(self, times_s: FloatArray) -> FloatArray:
+        """Times of the view's own clock on the take's."""
+        return times_s * (1 + 1e-6 * self.drift_ppm) + self.offset_s
 
 
 def open_views(take: Take) -> list[OpenedView]:
     """Open the footage of every view, in the order of the take.
 
     Raises:
-        InputError: a video cannot be read, or an offset is to be found from the motion (not available yet).
+        InputError: a video cannot be read.
     """
-    for view in take.views:
-        if view.offset_s is None:
-            raise InputError(
-                f'view {view.name!r}: offset_s = "auto" is not available in this version; give the seconds, or 0'
-            )
     return [OpenedView(v, open_footage(v.name, v.video, v.fps) if v.video else None) for v in take.views]
 
 
@@ -64,14 +65,16 @@ def frame_range(take: Take, item: OpenedView) -> tuple[int, int]:
 
     Convention:
         a frame more on either side, so that the ends of the take can be interpolated; the order of
-        frames is that of the file.
+        frames is that of the file. A view whose offset is still to be found is read as a whole.
 
     Raises:
         InputError: nothing of the view is left.
     """
     if item.footage is None:
         raise InputError(f"view {item.name!r} has no footage")
-    times = item.footage.timestamps_s + item.offset_s
+    if item.view.offset_s is None:
+        return 0, len(item.footage.timestamps_s)
+    times = item.on_take_clock(item.footage.timestamps_s)
     first = max(int(np.searchsorted(times, take.start_s - 1e-9)) - 1, 0)
     last = len(times) if take.end_s is None else int(np.searchsorted(times, take.end_s, side="right")) + 1
     if times[-1] < take.start_s - 1.0 / item.fps or min(last, len(times)) <= first:
@@ -97,7 +100,7 @@ def take_clock(take: Take, opened: list[OpenedView], tracks: list[Keypoints2D]) 
     """
     fps = take.fps or max(item.fps for item in opened)
     spans = [
-        (keypoints.timestamps_s[0] + item.offset_s, keypoints.timestamps_s[-1] + item.offset_s)
+        tuple(item.on_take_clock(keypoints.timestamps_s[[0, -1]]))
         for item, keypoints in zip(opened, tracks, strict=True)
         if len(keypoints.timestamps_s)
     ]

@@ -38,6 +38,14 @@ def test_a_steady_walk_is_interpolated_exactly_at_any_rate_and_offset() -> None:
     np.testing.assert_allclose(result.covariance, np.broadcast_to(4 * np.eye(2), result.covariance.shape))
 
 
+def test_a_drifting_clock_is_stretched() -> None:
+    """100,000 ppm: the view's second lasts 1.1 s, so at 1.1 s + offset it shows its own second 1."""
+    times = np.arange(61) / 30
+    wanted = np.array([0.2, 0.2 + 1.1, 0.2 + 1.65])
+    result = resample(tracks(walk(times)[:, None], times), wanted, offset_s=0.2, drift_ppm=1e5)
+    np.testing.assert_allclose(result.xy[:, 0], walk(np.array([0.0, 1.0, 1.5])), atol=1e-9)
+
+
 def test_nothing_is_bridged_over_missing_frames() -> None:
     times = np.arange(10) / 30
     xy = walk(times)[:, None].copy()

@@ -97,7 +97,15 @@ def test_a_view_outside_the_take_is_named() -> None:
         frame_range(take_of([item], start_s=5.0), item)
 
 
-def test_an_offset_to_be_found_is_refused_clearly() -> None:
-    views = [opened("a", 60), opened("b", 60, offset_s=None)]
-    with pytest.raises(InputError, match="view 'b': offset_s"):
-        open_views(take_of(views))
+def test_a_view_whose_offset_is_to_be_found_is_read_as_a_whole() -> None:
+    item = opened("b", 60, offset_s=None)
+    assert open_views(take_of([])) == []
+    assert item.offset_s == 0
+    assert frame_range(take_of([item], start_s=0.5, end_s=0.6), item) == (0, 60)
+
+
+def test_a_found_clock_places_a_view_and_a_given_offset_wins() -> None:
+    item = replace(opened("b", 61, offset_s=None), found_offset_s=0.5, drift_ppm=1e5)
+    np.testing.assert_allclose(item.on_take_clock(np.array([0.0, 1.0])), [0.5, 1.6])
+    assert clock([opened("a", 600), item])[[0, -1]] == pytest.approx([0.5, 1.6])
+    assert replace(opened("c", 10, offset_s=2.0), found_offset_s=7.0).offset_s == 2.0
