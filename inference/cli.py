@@ -94,8 +94,13 @@ def _failed(message: str, code: int, debug: bool) -> int:
     return code
 
 
-def _progress(kind: str) -> Progress:
-    return {"bar": BarProgress, "json": JsonProgress, "none": Progress}[kind]()
+def _progress(kind: str, results_on_stdout: bool = False) -> Progress:
+    """Choose how progress is shown; where the results go to stdout it stays out of them."""
+    if kind == "json":
+        return JsonProgress(sys.stderr if results_on_stdout else sys.stdout)
+    if kind == "none" or (results_on_stdout and not sys.stderr.isatty()):
+        return Progress()
+    return BarProgress()
 
 
 def _solve(options: argparse.Namespace) -> None:
@@ -110,13 +115,14 @@ def _solve(options: argparse.Namespace) -> None:
 
 
 def _calibrate(options: argparse.Namespace) -> None:
-    calibrate(read_take(options.take, split_overrides(options.settings)), options.out)
+    take = read_take(options.take, split_overrides(options.settings))
+    calibrate(take, options.out, _progress(options.progress))
     sys.stderr.write(f"cameras written to {options.out / 'cameras.toml'}\n")
 
 
 def _detect(options: argparse.Namespace) -> None:
     detector = load_detector(settings_from(parse_overrides(split_overrides(options.settings)), where="--set").detection)
-    pictures = _progress(options.progress).track("detect", options.images, len(options.images))
+    pictures = _progress(options.progress, results_on_stdout=True).track("detect", options.images, len(options.images))
     found = [picture for path in pictures for picture in detect_images([path], detector)]
     if options.json:
         sys.stdout.write(json.dumps(found, indent=1, allow_nan=False) + "\n")
@@ -127,13 +133,13 @@ def _detect(options: argparse.Namespace) -> None:
 
 def _models(options: argparse.Namespace) -> None:
     if options.action == "fetch":
-        for path in fetch_pack(options.pack, BarProgress()):
+        for path in fetch_pack(options.pack, BarProgress(sys.stderr)):
             sys.stdout.write(f"{path}\n")
     elif options.action == "add":
         sys.stdout.write(f"added {add_model(options.card).name}\n")
     else:
         for model in list_models():
-            sys.stdout.write(f"{model}\n")
+            sys.stdout.write(f"{model.line}\n")
 
 
 _COMMANDS = {"solve": _solve, "calibrate": _calibrate, "detect": _detect, "models": _models}

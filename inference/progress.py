@@ -70,11 +70,11 @@ class Progress:
 
 
 class BarProgress(Progress):
-    """A bar with time left on a terminal; one line per stage where there is no terminal."""
+    """A bar with time left on a terminal; else one line per stage on stdout, so that stderr holds errors alone."""
 
     def __init__(self, stream: IO[str] | None = None) -> None:
         super().__init__()
-        self._stream = stream or sys.stderr
+        self._stream = stream or (sys.stderr if sys.stderr.isatty() else sys.stdout)
         self._bar: tqdm | None = None
 
     def _begin(self, stage: str, total: int) -> None:

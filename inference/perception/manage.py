@@ -28,6 +28,15 @@ class ModelEntry:
     kind: str = ""
     layout: str = ""
     licence: str = ""
+    sha256: str = ""
+
+    @property
+    def line(self) -> str:
+        """The entry as one line for a person."""
+        if not self.ready:
+            return f"{self.name}: cannot be used: {self.state}"
+        layout = f", keypoints {self.layout}" if self.layout else ""
+        return f"{self.name}: ready, {self.kind}{layout}, licence {self.licence}, sha256 {self.sha256}"
 
     @property
     def ready(self) -> bool:
@@ -54,7 +63,7 @@ def _entry(name: str, path: Path) -> ModelEntry:
         card = read_card(path)
     except ModelError as error:
         return ModelEntry(name, path, state=str(error))
-    return ModelEntry(name, path, "ready", card.kind, card.layout, card.licence)
+    return ModelEntry(name, path, "ready", card.kind, card.layout, card.licence, card.sha256)
 
 
 def add_model(card_path: Path) -> ModelCard:

@@ -64,6 +64,13 @@ def test_wrong_input_is_one_line_and_exit_code_2(
     assert not (take.parent / "out").exists()
 
 
+def test_wrong_input_found_late_is_one_line_too(take: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (take.parent / "cameras.toml").write_text("[cam_0")
+    assert main(["solve", str(take), "--out", str(take.parent / "out")]) == 2
+    assert "cameras.toml" in one_line(capsys)
+    assert not (take.parent / "out").exists()
+
+
 def test_a_wrong_command_is_one_line_and_exit_code_2(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as stop:
         main(["slove"])
@@ -103,6 +110,16 @@ def test_detect_gives_json_in_input_order(
     assert all(picture["people"] == [] for picture in found)
 
 
+@pytest.mark.parametrize("progress", ["bar", "json"])
+def test_progress_stays_out_of_the_json_of_detect(
+    tmp_path: Path, blazepose_card: object, capsys: pytest.CaptureFixture[str], progress: str
+) -> None:
+    path = tmp_path / "a.png"
+    cv2.imwrite(str(path), np.full((240, 320, 3), 90, np.uint8))
+    assert main(["detect", str(path), "--json", "--progress", progress]) == 0
+    assert len(json.loads(capsys.readouterr().out)) == 1
+
+
 def test_detect_refuses_what_is_no_picture(
     tmp_path: Path, blazepose_card: object, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -114,7 +131,9 @@ def test_detect_refuses_what_is_no_picture(
 
 def test_models_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["models", "list"]) == 0
-    assert "blazepose" in capsys.readouterr().out
+    lines = capsys.readouterr().out.splitlines()
+    assert any(line.startswith("blazepose: ") for line in lines)
+    assert all("ready" in line or "cannot be used" in line for line in lines)
     assert main(["models", "fetch", "blazepoes"]) == 2
     assert "did you mean 'blazepose'" in one_line(capsys)
 

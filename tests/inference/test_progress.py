@@ -24,6 +24,12 @@ def test_without_a_terminal_a_stage_is_one_line() -> None:
     assert stream.getvalue() == "detect …\n"
 
 
+def test_stderr_without_a_terminal_is_left_to_errors(capsys: pytest.CaptureFixture[str]) -> None:
+    list(BarProgress().track("detect", range(3), 3))
+    captured = capsys.readouterr()
+    assert (captured.out, captured.err) == ("detect …\n", "")
+
+
 def test_on_a_terminal_there_is_a_bar() -> None:
     class Terminal(io.StringIO):
         def isatty(self) -> bool:
