@@ -10,6 +10,7 @@ from __future__ import annotations
 import io
 import math
 import pickle
+import struct
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -58,7 +59,7 @@ def read_plain_pickle(path: Path, error: type[InputError] = InputError) -> Any:
         return _finished(_Unpickler(io.BytesIO(data)).load(), 0, [0])
     except (
         *(pickle.UnpicklingError, ValueError, TypeError, LookupError, AttributeError, EOFError, ArithmeticError),
-        *(MemoryError, RecursionError, AssertionError),
+        *(MemoryError, RecursionError, AssertionError, struct.error),
     ) as problem:
         reason = " ".join(str(problem)[:200].split()) or type(problem).__name__
         raise error(f"{path} is a pickle that cannot be read: {reason}") from None

@@ -108,6 +108,14 @@ def test_time_and_memory_are_bounded(tmp_path: Path) -> None:
     assert time.perf_counter() - started < 10
 
 
+@pytest.mark.parametrize("protocol", [2, 4, 5])
+def test_truncated_anywhere(tmp_path: Path, protocol: int) -> None:
+    data = pickle.dumps(CONTENTS, protocol=protocol)
+    for end in range(0, len(data), 7):
+        with pytest.raises(InputError):
+            read(tmp_path, data[:end])
+
+
 @pytest.mark.parametrize("value", [{1: 2}, {"a": object}, np.array(["a"]), np.array([None]), {"a": {1, 2}}, 1j])
 def test_what_is_no_number(tmp_path: Path, value: object) -> None:
     with pytest.raises(InputError, match="cannot be read"):
