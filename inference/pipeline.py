@@ -62,6 +62,7 @@ def solve(take: Take, out: Path, progress: Progress | None = None) -> Solution:
         Cancelled: the user stopped the work.
     """
     progress = progress or Progress()
+    check_folder(out)
     report = SolveReport(take=take.name)
     with _stage(report, progress, "views"):
         opened = open_views(take)
@@ -127,6 +128,23 @@ def people_on_one_clock(
     if found < take.persons:
         report.warn(f"{take.persons} persons are asked for, {found} found that two views see at once")
     return views
+
+
+def check_folder(out: Path) -> None:
+    """Raise unless results can be written into ``out``, which need not exist yet; makes nothing.
+
+    Raises:
+        InputError: it, or what stands where its parents would be, is no folder or cannot be written.
+    """
+    out = out.absolute()
+    try:
+        nearest = next(path for path in (out, *out.parents) if path.exists())
+    except OSError as problem:  # for example: the name is too long
+        raise InputError(f"output folder {out} cannot be made: {problem.strerror or problem}") from None
+    if not nearest.is_dir():
+        raise InputError(f"output folder {out}: {nearest} is a file, not a folder; choose another one")
+    if not os.access(nearest, os.W_OK | os.X_OK):
+        raise InputError(f"output folder {out}: {nearest} cannot be written; choose another one")
 
 
 @contextmanager

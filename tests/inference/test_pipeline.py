@@ -9,7 +9,7 @@ import pytest
 from inference.errors import Cancelled, DegenerateError, InputError
 from inference.files.solution import read_solution
 from inference.layouts import shared_joints
-from inference.pipeline import solve, whole_folder
+from inference.pipeline import check_folder, solve, whole_folder
 from inference.progress import Progress
 from inference.take import read_take
 from inference.types import Flag, Solution
@@ -179,3 +179,26 @@ def test_a_folder_is_filled_whole_or_not_at_all(tmp_path: Path) -> None:
         (folder / "whole").write_text("…")
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["whole"]
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+def test_an_output_folder_that_cannot_be_is_refused_before_the_work(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    write_take(tmp_path, frames=4)
+    seen = Stages()
+    for out in (tmp_path / "file", tmp_path / "file" / "deeper", tmp_path / ("long" * 100)):
+        with pytest.raises(InputError, match="output folder"):
+            solve(read_take(tmp_path / "take.toml"), out, seen)
+    assert seen.names == []
+    check_folder(tmp_path / "new" / "folder")
+    assert not (tmp_path / "new").exists()
+
+
+class Stages(Progress):
+    """Remembers which stages began."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.names: list[str] = []
+
+    def _begin(self, stage: str, total: int) -> None:
+        self.names.append(stage)
