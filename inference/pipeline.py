@@ -7,6 +7,7 @@
     people     put the views on one clock, find who is who across them          view_clocks, geometry/association
     joints     triangulate every frame with covariance (the raw layer)          geometry/triangulation
     motion     one estimate over the whole sequence, one rigid skeleton         motion/estimate
+    ground     the floor and which feet stand on it                             ground, motion/floor, motion/contacts
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from .errors import InputError
 from .files.solution import write_solution
 from .geometry.association import choose_people
 from .geometry.triangulation import triangulate
+from .ground import on_the_ground
 from .keypoints import on_one_layout, resample
 from .motion.estimate import estimate_motion
 from .motion.skeleton import with_derived_joints
@@ -87,6 +89,7 @@ def solve(take: Take, out: Path, progress: Progress | None = None) -> Solution:
         drift_ppm=np.array([item.drift_ppm for item in opened]),
         floor=np.full(4, np.nan),
     )
+    solution = on_the_ground(take, solution, report)
     with _stage(report, progress, "report"), whole_folder(out) as folder:
         write_solution(folder / "solution.npz", solution)
         footages = {item.name: item.footage for item in opened if item.footage}
