@@ -7,35 +7,45 @@ from pathlib import Path
 
 import numpy as np
 
+from .calibration.from_take import lenses_of_views, rig_from_person
+from .detection import find_keypoints
 from .files.anipose_toml import write_anipose_toml
 from .files.solution import write_cameras
 from .pipeline import rig_of_views, whole_folder
+from .progress import Progress
 from .report.record import json_safe, versions
 from .take import Take
 from .types import CameraRig, SolveReport
 from .views import open_views
 
 
-def calibrate(take: Take, out: Path) -> CameraRig:
-    """Bring a take's cameras into the pixels of its views and write them.
+def calibrate(take: Take, out: Path, progress: Progress | None = None) -> CameraRig:
+    """Bring a take's cameras into the pixels of its views, or solve them from the person, and write them.
 
     Convention:
         ``cameras.toml`` is aniposelib's dialect in metres, ``cameras.npz`` has the camera keys of a solution,
         ``report.json`` says where the cameras stand; nothing appears in ``out`` unless all three can be written.
 
     Args:
-        take: the take; only its views and calibration are used.
+        take: the take; people are looked for only where the cameras are to be solved from them.
         out: folder of the results; made if needed.
+        progress: told how far the work is; silent if None.
 
     Returns:
         The rig, as written.
 
     Raises:
         InputError: footage or calibration cannot be used.
+        DegenerateError: the cameras are to be solved from people who do not determine them.
     """
     report = SolveReport(take=take.name)
     opened = open_views(take)
-    rig = rig_of_views(take, opened, report)
+    if take.calibration.path is None:
+        lenses = lenses_of_views(take, opened, report)
+        tracks = find_keypoints(take, opened, lenses, report, progress or Progress())
+        rig = rig_from_person(take, opened, lenses, tracks, report)
+    else:
+        rig = rig_of_views(take, opened, report)
     with whole_folder(out) as folder:
         write_anipose_toml(folder / "cameras.toml", rig.cameras)
         write_cameras(folder / "cameras.npz", rig, np.array([item.offset_s for item in opened]), np.zeros(len(opened)))
@@ -62,6 +72,7 @@ def _record(rig: CameraRig, report: SolveReport) -> dict[str, object]:
             "take": report.take,
             "versions": versions(),
             "gauge": rig.gauge,
+            "facts": report.facts,
             "cameras": cameras,
             "warnings": report.warnings,
         }

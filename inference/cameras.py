@@ -74,6 +74,41 @@ def rig_for_take(take: Take, sizes: Mapping[str, tuple[int, int]]) -> tuple[Came
     return CameraRig(tuple(cameras), covariance, _TRUSTED_GAUGE if covariance.any() else _EXACT_GAUGE), warnings
 
 
+def lenses_for_take(take: Take, sizes: Mapping[str, tuple[int, int]]) -> tuple[tuple[Intrinsics, ...], list[str]]:
+    """Read the lenses of a take whose camera poses are to be solved, in the pixels of the views' own videos.
+
+    Args:
+        take: the take; ``[calibration] intrinsics`` names the file of the lenses.
+        sizes: (width, height) px of the views' pictures by view name.
+
+    Returns:
+        The lenses in view order, named as the views, and warnings.
+
+    Raises:
+        InputError: no file of lenses is named, or a view has no lens in it.
+        CalibrationError: the file is broken.
+    """
+    path = take.calibration.intrinsics
+    if path is None:
+        raise InputError(
+            '[calibration] source = "self" solves where the cameras stand, not their lenses: name a file that has '
+            'them, intrinsics = "lenses.toml" (any calibration of the same cameras will do)'
+        )
+    pictures = {view.name: size for view in take.views if (size := sizes.get(view.name) or view.size) is not None}
+    warnings: list[str] = []
+    file = _second_lenses(take, pictures, warnings)
+    found = {view.name: find_name(view.name, file.lenses) for view in take.views}
+    missing = [name for name, lens in found.items() if lens is None]
+    if missing:
+        raise InputError(f"view {missing[0]!r} has no lens in {path}, which has {', '.join(file.lenses)}; add it")
+    lenses = []
+    for view in take.views:
+        name = str(found[view.name])
+        camera = Camera(file.lenses[name], np.eye(3), np.zeros(3))
+        lenses.append(_in_video(camera, view, sizes.get(view.name), file.turns.get(name, 0)).intrinsics)
+    return tuple(lenses), list(file.warnings)
+
+
 def turned(camera: Camera, quarters: int) -> Camera:
     """Turn a camera about its axis as its image is turned clockwise by quarter turns.
 

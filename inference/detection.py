@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 
 from numpy.typing import NDArray
@@ -16,12 +16,12 @@ from .perception.detector import Detector, load_detector
 from .perception.tracking import follow_people
 from .progress import Progress
 from .take import Take
-from .types import CameraRig, Keypoints2D, SolveReport
+from .types import Intrinsics, Keypoints2D, SolveReport
 from .views import OpenedView, frame_range
 
 
 def find_keypoints(
-    take: Take, opened: list[OpenedView], rig: CameraRig, report: SolveReport, progress: Progress
+    take: Take, opened: list[OpenedView], lenses: Sequence[Intrinsics], report: SolveReport, progress: Progress
 ) -> list[Keypoints2D]:
     """Detect people in the footage, or read the keypoints that the take imports.
 
@@ -47,7 +47,7 @@ def find_keypoints(
 
         def of_view(index: int, stop: Callable[[], bool]) -> Keypoints2D:
             if opened[index].view.keypoints is not None:
-                return _imported(opened[index], rig.cameras[index].intrinsics.image_size)
+                return _imported(opened[index], lenses[index].image_size)
             assert detector is not None  # loaded above, since this view has footage alone
             return _detected(take, opened[index], ranges[index], detector, _ticked(advance, stop))
 

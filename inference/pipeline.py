@@ -4,6 +4,7 @@
 
     views      open the footage, bring the calibrated cameras into its pixels   views, cameras
     keypoints  find people and their 2D keypoints in every view                 detection, perception/
+    cameras    solve where they stand, if no calibration says it                calibration/
     people     put the views on one clock, find who is who across them          view_clocks, geometry/association
     joints     triangulate every frame with covariance (the raw layer)          geometry/triangulation
     motion     one estimate over the whole sequence, one rigid skeleton         motion/estimate
@@ -24,6 +25,7 @@ from pathlib import Path
 import numpy as np
 from threadpoolctl import threadpool_limits
 
+from .calibration.from_take import lenses_of_views, rig_from_person
 from .cameras import rig_for_take
 from .detection import find_keypoints
 from .errors import InputError
@@ -68,9 +70,13 @@ def solve(take: Take, out: Path, progress: Progress | None = None) -> Solution:
     report = SolveReport(take=take.name)
     with _stage(report, progress, "views"):
         opened = open_views(take)
-        rig = rig_of_views(take, opened, report)
+        rig = None if take.calibration.path is None else rig_of_views(take, opened, report)
+        lenses = lenses_of_views(take, opened, report) if rig is None else rig.lenses
     with _stage(report, progress, "keypoints"):
-        tracks = find_keypoints(take, opened, rig, report, progress)
+        tracks = find_keypoints(take, opened, lenses, report, progress)
+    if rig is None:
+        with _stage(report, progress, "cameras"), threadpool_limits(1):
+            rig = rig_from_person(take, opened, lenses, tracks, report)
     with _stage(report, progress, "people"):
         opened = views_in_step(take, opened, rig, tracks, report)
         views = people_on_one_clock(take, opened, rig, tracks, report)
@@ -87,7 +93,7 @@ def solve(take: Take, out: Path, progress: Progress | None = None) -> Solution:
         contact_names=(),
         offset_s=np.array([item.offset_s for item in opened]),
         drift_ppm=np.array([item.drift_ppm for item in opened]),
-        floor=np.full(4, np.nan),
+        floor=np.array([0.0, 0, 1, 0]) if take.calibration.path is None else np.full(4, np.nan),
     )
     solution = on_the_ground(take, solution, report)
     with _stage(report, progress, "report"), whole_folder(out) as folder:
@@ -98,16 +104,7 @@ def solve(take: Take, out: Path, progress: Progress | None = None) -> Solution:
 
 
 def rig_of_views(take: Take, opened: list[OpenedView], report: SolveReport) -> CameraRig:
-    """Read the calibration and bring its cameras into the pixels of the views.
-
-    Raises:
-        InputError: cameras are to be solved from the person, which this version cannot do.
-    """
-    if take.calibration.path is None:
-        raise InputError(
-            'calibration source = "self": solving cameras from the person is not available in this version; '
-            "name a calibration file"
-        )
+    """Read the calibration and bring its cameras into the pixels of the views."""
     rig, warnings = rig_for_take(take, {item.name: item.size for item in opened if item.size})
     for warning in warnings:
         report.warn(warning)

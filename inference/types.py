@@ -106,6 +106,11 @@ class CameraRig:
         """View names in order."""
         return tuple(camera.name for camera in self.cameras)
 
+    @property
+    def lenses(self) -> tuple[Intrinsics, ...]:
+        """The cameras without their poses, in order."""
+        return tuple(camera.intrinsics for camera in self.cameras)
+
 
 @dataclass(frozen=True, eq=False)
 class Footage:

@@ -115,7 +115,7 @@ def test_views_with_swapped_names_are_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ('source = "cameras.toml"', 'source = "self"', "solving cameras from the person is not available"),
+        ('source = "cameras.toml"', 'source = "self"', "not their lenses"),
         ("[calibration]", "start = 50.0\n[calibration]", "no frame"),
     ],
 )

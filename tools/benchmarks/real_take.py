@@ -145,7 +145,7 @@ def _keypoints(take: Take) -> tuple[CameraRig, tuple[Keypoints2D, ...]]:
     report = SolveReport(take.name)
     opened = open_views(take)
     rig = rig_of_views(take, opened, report)
-    tracks = find_keypoints(take, opened, rig, report, Progress())
+    tracks = find_keypoints(take, opened, rig.lenses, report, Progress())
     return rig, people_on_one_clock(take, opened, rig, tracks, report)
 
 

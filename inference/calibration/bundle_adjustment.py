@@ -1,0 +1,337 @@
+"""Bundle adjustment: all cameras, all joints, bone lengths and standing offsets at once, under Student-t noise.
+
+Joints are eliminated moment by moment (Schur complement), which leaves one small system over what is common to all
+moments: V camera poses, a standing offset per view and joint, a length per bone. Robust weights as in iteratively
+reweighted least squares for the t distribution; Levenberg-Marquardt; all derivatives are analytic.
+Triggs et al. 2000, "Bundle adjustment: a modern synthesis", sections 4 and 6; Lange et al. 1989 for the t weights.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from ..geometry.rotation import exp, log
+from ..shapes import BoolArray, FloatArray, check_shapes
+from .observations import Observations
+
+_NEAR_M = 0.05  # a joint nearer to a camera than this, or behind it, has no say
+_BOUND = 30.0  # sigmas; keeps the cost of a joint that runs behind a camera finite
+_DAMPING = (1e-8, 1e6)
+_FAINT = 1e-3  # 1/m²; keeps the place of a joint without a say
+
+
+@dataclass(frozen=True)
+class BundleModel:
+    """What is assumed of the noise."""
+
+    degrees_of_freedom: float = 5.0  # of the Student t of keypoints
+    noise_scale: float = 1.0  # errors over what the keypoints state
+    offset_sigma_px: float = 2.0  # standing offsets per view and joint; 0: there are none
+    bone_sigma_m: float = 0.02  # how far the detections of two joints let their distance wander
+    iterations: int = 40
+    tolerance: float = 1e-6  # relative fall of the cost that ends the search
+
+
+@dataclass(frozen=True, eq=False)
+class Prior:
+    """What is known of the camera poses beforehand: their mean and information."""
+
+    R: FloatArray  # (V, 3, 3)
+    t: FloatArray  # (V, 3)
+    information: FloatArray  # (6V, 6V) of (left rotation vector, t)
+
+
+@dataclass(frozen=True, eq=False)
+class Bundle:
+    """All unknowns."""
+
+    R: FloatArray  # (V, 3, 3) camera from world
+    t: FloatArray  # (V, 3)
+    points: FloatArray  # (F, J, 3), NaN where too few views see the joint
+    offsets: FloatArray  # (V, J, 2) px
+    lengths: FloatArray  # (B,)
+
+
+@dataclass(frozen=True, eq=False)
+class BundleResult:
+    """The estimate, with what the last step knew."""
+
+    bundle: Bundle
+    cost: float
+    information: FloatArray  # (6V, 6V) of the poses, all else eliminated, gauge still free
+    offset_variance: FloatArray  # (V, J) px², of the offsets given the poses
+    squared: FloatArray  # (V, F, J) squared residuals in stated sigmas times noise_scale; NaN where not used
+    error_px: FloatArray  # (V, F, J, 2) residuals; NaN where not used
+    iterations: int
+
+
+@dataclass(frozen=True, eq=False)
+class _System:
+    """Normal equations after the joints are eliminated, and what brings the joints back."""
+
+    reduced: FloatArray  # (G, G)
+    rhs: FloatArray  # (G,)
+    blocks: FloatArray  # (F, 3J, 3J)
+    coupling: FloatArray  # (F, 3J, G)
+    slope: FloatArray  # (F, 3J)
+
+
+def adjust_bundle(
+    observations: Observations,
+    start: Bundle,
+    model: BundleModel,
+    prior: Prior | None = None,
+) -> BundleResult:
+    """Minimise the t-likelihood of all keypoints over cameras, joints, offsets and bone lengths.
+
+    Convention:
+        without a prior the gauge (rotation, position, scale of the world) stays where the start has it, up to small
+        drifts; the information returned is singular in those seven directions.
+
+    Args:
+        observations: V views, F moments, J joints.
+        start: values to start from; joints that are NaN stay so.
+        model: noise.
+        prior: of the camera poses, when they are refined rather than solved.
+
+    Returns:
+        The estimate.
+
+    Raises:
+        ShapeError: start does not fit the observations.
+    """
+    v, f, j = observations.weight.shape
+    check_shapes(R=(start.R, f"{v} 3 3"), t=(start.t, f"{v} 3"), points=(start.points, f"{f} {j} 3"))
+    usable = np.isfinite(start.points).all(axis=-1) & (observations.seen.sum(axis=0) >= 2)
+    problem = _Problem(observations, usable, model, prior)
+    state = replace(start, points=np.where(usable[..., None], start.points, 0.0))
+    damping, cost, count = 1e-4, problem.cost(state), 0
+    system = problem.linearised(state)
+    while count < model.iterations:
+        count += 1
+        trial = problem.moved(state, system, damping)
+        trial_cost = problem.cost(trial)
+        if trial_cost < cost:
+            fall, cost, state = cost - trial_cost, trial_cost, trial
+            damping = max(damping / 10, _DAMPING[0])
+            system = problem.linearised(state)
+            if fall < model.tolerance * cost:
+                break
+        else:
+            damping *= 10
+            if damping > _DAMPING[1]:
+                break
+    return problem.result(state, cost, count)
+
+
+class _Problem:
+    """The observations with everything that does not change between steps."""
+
+    def __init__(self, observations: Observations, usable: BoolArray, model: BundleModel, prior: Prior | None) -> None:
+        self.o, self.usable, self.model, self.prior = observations, usable, model, prior
+        self.views, self.moments, self.joints = observations.weight.shape
+        self.bones = observations.bones
+        self.weight = np.where(usable, observations.weight, 0.0) / model.noise_scale
+        self.seen = self.weight > 0
+        self.with_offsets = model.offset_sigma_px > 0
+        first, second = self.bones.T
+        self.bone_seen = usable[:, first] & usable[:, second]  # (F, B)
+        self.offset_at = 6 * self.views
+        self.bone_at = self.offset_at + (2 * self.views * self.joints if self.with_offsets else 0)
+        self.size = self.bone_at + len(self.bones)
+
+    def residuals(self, state: Bundle) -> tuple[FloatArray, FloatArray, FloatArray]:
+        """(V, F, J, 2) px, (V, F, J) squared in sigmas, and (V, F, J, 3) joints in the cameras."""
+        inside = np.einsum("vab,fjb->vfja", state.R, state.points) + state.t[:, None, None]
+        depth = np.maximum(inside[..., 2:], _NEAR_M)
+        focal = self.o.focal_px[:, None, None, None]
+        error = focal * (inside[..., :2] / depth - self.o.rays) + state.offsets[:, None]
+        squared = (error**2).sum(axis=-1) * self.weight**2
+        squared = np.where(inside[..., 2] > _NEAR_M, squared, np.where(self.seen, _BOUND**2, 0.0))
+        return error, squared, inside
+
+    def cost(self, state: Bundle) -> float:
+        """Negative log likelihood up to a constant."""
+        _, squared, _ = self.residuals(state)
+        nu = self.model.degrees_of_freedom
+        total = (nu + 2) / 2 * np.log1p(squared / nu)[self.seen].sum()
+        total += (nu + 1) / 2 * np.log1p(self._bone_errors(state)[1] ** 2 / nu)[self.bone_seen].sum()
+        if self.with_offsets:
+            total += 0.5 * (state.offsets**2).sum() / self.model.offset_sigma_px**2
+        if self.prior is not None:
+            off = self._from_prior(state)
+            total += 0.5 * off @ self.prior.information @ off
+        return float(total)
+
+    def _from_prior(self, state: Bundle) -> FloatArray:
+        assert self.prior is not None
+        turned = log(state.R @ np.swapaxes(self.prior.R, -1, -2))
+        return np.concatenate([turned, state.t - self.prior.t], axis=-1).ravel()
+
+    def _bone_errors(self, state: Bundle) -> tuple[FloatArray, FloatArray]:
+        """(F, B, 3) unit directions and (F, B) errors in sigmas."""
+        first, second = self.bones.T
+        along = state.points[:, second] - state.points[:, first]
+        length = np.linalg.norm(along, axis=-1)
+        direction = along / np.maximum(length, 1e-9)[..., None]
+        return direction, (length - state.lengths) / self.model.bone_sigma_m
+
+    def linearised(self, state: Bundle) -> _System:
+        """Return the weighted normal equations with the joints eliminated at no damping."""
+        v, f, j = self.weight.shape
+        error, squared, inside = self.residuals(state)
+        nu = self.model.degrees_of_freedom
+        w = np.where(inside[..., 2] > _NEAR_M, self.weight**2 * (nu + 2) / (nu + squared), 0.0)
+        own, slope = np.zeros((self.size, self.size)), np.zeros(self.size)
+        blocks = np.zeros((f, j, 3, j, 3))
+        coupling, rhs = np.zeros((f, j, 3, self.size)), np.zeros((f, j, 3))
+        diagonal = np.arange(j)
+        for view in range(v):  # a handful of views
+            depth = np.maximum(inside[view, ..., 2], _NEAR_M)
+            by_inside = self._by_inside(view, inside[view], depth)  # (F, J, 2, 3)
+            by_point = by_inside @ state.R[view]
+            by_pose = np.concatenate([-by_inside @ _cross_matrices(inside[view] - state.t[view]), by_inside], axis=-1)
+            heavy = w[view, ..., None, None]
+            pose, e = slice(6 * view, 6 * view + 6), error[view, ..., None]
+            weighted = heavy * by_pose
+            own[pose, pose] += np.einsum("fjab,fjac->bc", weighted, by_pose)
+            slope[pose] -= (np.swapaxes(weighted, -1, -2) @ e).sum(axis=(0, 1))[:, 0]
+            lifted = np.swapaxes(heavy * by_point, -1, -2)
+            blocks[:, diagonal, :, diagonal, :] += np.swapaxes(lifted @ by_point, 0, 1)
+            coupling[..., pose] += lifted @ by_pose
+            rhs -= (lifted @ e)[..., 0]
+            if self.with_offsets:
+                self._add_offsets(view, (own, slope, coupling), (w[view], weighted, lifted, error[view]))
+        self._add_bones(state, own, slope, blocks, coupling, rhs)
+        self._add_priors(state, own, slope)
+        empty = ~self.usable
+        blocks[:, diagonal, :, diagonal, :] += np.swapaxes(empty[..., None, None] * np.eye(3), 0, 1)
+        n = 3 * j
+        blocks[:, diagonal, :, diagonal, :] += _FAINT * np.eye(3)  # a joint that has left all views
+        blocks, coupling, rhs = blocks.reshape(f, n, n), coupling.reshape(f, n, -1), rhs.reshape(f, n)
+        return _System(own, slope, blocks, coupling, rhs)
+
+    def _by_inside(self, view: int, inside: FloatArray, depth: FloatArray) -> FloatArray:
+        slopes = np.zeros((*depth.shape, 2, 3))
+        scale = self.o.focal_px[view] / depth
+        slopes[..., 0, 0] = slopes[..., 1, 1] = scale
+        slopes[..., 2] = -scale[..., None] * inside[..., :2] / depth[..., None]
+        return slopes
+
+    def _add_offsets(
+        self, view: int, sums: tuple[FloatArray, FloatArray, FloatArray], parts: tuple[FloatArray, ...]
+    ) -> None:
+        own, slope, coupling = sums
+        w, weighted, lifted, error = parts
+        pose = slice(6 * view, 6 * view + 6)
+        at = self.offset_at + 2 * (view * self.joints + np.arange(self.joints))
+        cross = weighted.sum(axis=0)  # (J, 2, 6)
+        for axis in (0, 1):
+            columns = at + axis
+            own[columns, columns] += w.sum(axis=0)
+            own[columns, pose] += cross[:, axis]
+            own[pose, columns] += cross[:, axis].T
+            slope[columns] -= (w * error[..., axis]).sum(axis=0)
+            coupling[:, np.arange(self.joints), :, columns] += np.swapaxes(lifted[..., axis], 0, 1)
+
+    def _add_bones(
+        self,
+        state: Bundle,
+        own: FloatArray,
+        slope: FloatArray,
+        blocks: FloatArray,
+        coupling: FloatArray,
+        rhs: FloatArray,
+    ) -> None:
+        if not len(self.bones):
+            return
+        direction, error = self._bone_errors(state)
+        nu, sigma = self.model.degrees_of_freedom, self.model.bone_sigma_m
+        w = np.where(self.bone_seen, (nu + 1) / (nu + error**2), 0.0) / sigma**2
+        pull = w * error * sigma
+        for bone, (a, b) in enumerate(self.bones):  # a dozen bones
+            d, at = direction[:, bone], self.bone_at + bone
+            outer = w[:, bone, None, None] * d[:, :, None] * d[:, None, :]
+            blocks[:, a, :, a] += outer
+            blocks[:, b, :, b] += outer
+            blocks[:, a, :, b] -= outer
+            blocks[:, b, :, a] -= outer
+            coupling[:, b, :, at] -= w[:, bone, None] * d
+            coupling[:, a, :, at] += w[:, bone, None] * d
+            rhs[:, b] -= pull[:, bone, None] * d
+            rhs[:, a] += pull[:, bone, None] * d
+            own[at, at] += w[:, bone].sum() + 1e-6
+            slope[at] += pull[:, bone].sum()
+
+    def _add_priors(self, state: Bundle, own: FloatArray, slope: FloatArray) -> None:
+        if self.with_offsets:
+            offsets = np.arange(self.offset_at, self.bone_at)
+            trust = self.model.offset_sigma_px**-2
+            own[offsets, offsets] += trust
+            slope[offsets] -= trust * state.offsets.ravel()
+        if self.prior is not None:
+            poses = slice(0, self.offset_at)
+            own[poses, poses] += self.prior.information
+            slope[poses] -= self.prior.information @ self._from_prior(state)
+
+    def reduced(self, system: _System, damping: float) -> tuple[FloatArray, FloatArray, FloatArray]:
+        """Eliminate the joints; return the reduced matrix, its right side, and the joints' solution (F, 3J, G+1)."""
+        blocks = system.blocks.copy()
+        n = blocks.shape[1]
+        blocks[:, np.arange(n), np.arange(n)] *= 1 + damping
+        solved = np.linalg.solve(blocks, np.concatenate([system.coupling, system.slope[..., None]], axis=-1))
+        flat = system.coupling.reshape(-1, self.size)
+        product = flat.T @ solved.reshape(len(flat), -1)
+        own = system.reduced + damping * np.diag(np.diag(system.reduced))
+        return own - product[:, :-1], system.rhs - product[:, -1], solved
+
+    def moved(self, state: Bundle, system: _System, damping: float) -> Bundle:
+        """Return the state after one damped step."""
+        matrix, rhs, solved = self.reduced(system, damping)
+        scale = 1 / np.sqrt(np.maximum(np.diag(matrix), 1e-12))
+        step = scale * np.linalg.lstsq(scale[:, None] * matrix * scale, scale * rhs, rcond=1e-13)[0]
+        points = solved[..., -1] - solved[..., :-1] @ step
+        poses = step[: self.offset_at].reshape(self.views, 6)
+        offsets = state.offsets
+        if self.with_offsets:
+            offsets = offsets + step[self.offset_at : self.bone_at].reshape(offsets.shape)
+        return Bundle(
+            exp(poses[:, :3]) @ state.R,
+            state.t + poses[:, 3:],
+            state.points + points.reshape(state.points.shape),
+            offsets,
+            state.lengths + step[self.bone_at :],
+        )
+
+    def result(self, state: Bundle, cost: float, iterations: int) -> BundleResult:
+        """Bring the state out, with the information of the poses."""
+        matrix, _, _ = self.reduced(self.linearised(state), 0.0)
+        poses, rest = slice(0, self.offset_at), slice(self.offset_at, None)
+        information, variance = matrix[poses, poses], np.zeros(state.offsets.shape[:2])
+        if self.size > self.offset_at:
+            ridge = 1e-9 * np.diag(np.diag(matrix[rest, rest])) + 1e-12 * np.eye(self.size - self.offset_at)
+            inverse = np.linalg.inv(matrix[rest, rest] + ridge)
+            information = information - matrix[poses, rest] @ inverse @ matrix[rest, poses]
+            if self.with_offsets:
+                pixels = np.diag(inverse)[: self.bone_at - self.offset_at]
+                variance = pixels.reshape(state.offsets.shape).mean(axis=-1)
+        error, squared, _ = self.residuals(state)
+        points = np.where(self.usable[..., None], state.points, np.nan)
+        return BundleResult(
+            replace(state, points=points),
+            cost,
+            (information + information.T) / 2,
+            variance,
+            np.where(self.seen, squared, np.nan),
+            np.where(self.seen[..., None], error, np.nan),
+            iterations,
+        )
+
+
+def _cross_matrices(vectors: FloatArray) -> FloatArray:
+    """(..., 3, 3) matrices [v]x with [v]x a = v x a."""
+    x, y, z = np.moveaxis(vectors, -1, 0)
+    zero = np.zeros_like(x)
+    return np.stack([zero, -z, y, z, zero, -x, -y, x, zero], axis=-1).reshape(*x.shape, 3, 3)

@@ -1,0 +1,285 @@
+"""Cameras from nothing but moving people: pairs of views, one chain, bundle adjustment, a world, a covariance."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from ..config import AssociationSettings, TriangulationSettings
+from ..errors import DegenerateError
+from ..geometry.association import choose_people
+from ..geometry.keypoint_noise import truncated_scale
+from ..geometry.triangulation import triangulate
+from ..shapes import FloatArray
+from ..types import Camera, CameraRig, Intrinsics, Keypoints2D
+from .bundle_adjustment import Bundle, BundleModel, BundleResult, adjust_bundle
+from .chain import Pair, chained_poses, paired_poses, roots
+from .degeneracy import check_certainty, check_motion, check_pair_motion, check_spread
+from .gauge import TYPICAL_HEIGHT_M, gauge_covariance, stature, world_from_person
+from .observations import Observations, gather_observations
+from .relative_pose import RelativePose
+from .tracks import main_tracks
+
+_MOST_MOMENTS = 300
+_FEW_MOMENTS = 80  # that starts are compared on
+_STARTS = 3
+_LEAST_NOISE = 0.2  # of what the keypoints state
+_GOOD_START = 2.0  # median squared residual, in stated sigmas, that needs no other start (of pure noise: 0.9)
+_ITERATIONS = 25
+_CUT = 9.0  # squared sigmas beyond which a residual is wild and says nothing about the noise
+_MEDIAN_OF_TWO = 1.386  # median of chi² with two degrees of freedom
+_WORST_PX = 0.03  # median residual as a share of the focal length, beyond which the answer is no answer
+
+
+@dataclass(frozen=True, eq=False)
+class SelfCalibration:
+    """The rig, and what is to be told about it."""
+
+    rig: CameraRig
+    facts: dict[str, object]
+    warnings: list[str]
+
+
+def calibrate_from_person(
+    lenses: Sequence[Intrinsics],
+    tracks: Sequence[Keypoints2D],
+    persons: int = 1,
+    height_m: float | None = None,
+    association: AssociationSettings | None = None,
+) -> SelfCalibration:
+    """Solve the poses of all cameras from the joints of people who move.
+
+    Pairwise poses on the best common track, chained, adjusted; then everybody wanted is recognised in all views by
+    these cameras, and all of them are adjusted together under Student-t noise with standing offsets per view and
+    joint and bones of constant length, whose sizes are measured on the way.
+
+    Convention:
+        world: z up, floor at 0, +y where the first view looks, origin under the person; metres by the stature.
+        Covariance: the first camera, and its distance to the farthest one, are held.
+
+    Args:
+        lenses: of the views, in order; taken as exact.
+        tracks: keypoints of the views on common times and joints, slots are tracks.
+        persons: how many people are used once the cameras are roughly known; 0: everyone.
+        height_m: stature of the first person; None: a typical one, with a warning.
+        association: settings for recognising people across views.
+
+    Returns:
+        The rig with covariance, facts for the report, warnings.
+
+    Raises:
+        DegenerateError: the motion does not determine the cameras; the message says why and what to do.
+    """
+    single = gather_observations(lenses, main_tracks(lenses, tracks), _MOST_MOMENTS)
+    check_motion(single)
+    pairs = paired_poses(single)
+    start, noise = _best_start(single, pairs)
+    check_pair_motion(single, noise)
+    rig = _rig(lenses, start.R, start.t)
+    settings = association or AssociationSettings()
+    observations = gather_observations(lenses, choose_people(rig, tracks, persons, settings), _MOST_MOMENTS)
+    result, model = _adjusted(observations, _started(observations, start.R, start.t))
+    check_spread(result.bundle.points)
+    _check_residuals(observations, result)
+    return _in_world(lenses, observations, result, model, height_m)
+
+
+def _best_start(observations: Observations, pairs: Mapping[Pair, RelativePose]) -> tuple[Bundle, float]:
+    """Chain from several roots; the one that explains a few moments best, in metres of a typical person.
+
+    Also says how large errors are over what the keypoints state, at most 1.
+    """
+    moments = np.linspace(0, observations.weight.shape[1] - 1, _FEW_MOMENTS).round().astype(int)
+    few = observations.subset(np.unique(moments))
+    best: tuple[float, BundleResult] | None = None
+    problem: DegenerateError | None = None
+    for root in roots(pairs)[:_STARTS]:
+        try:
+            R, t = chained_poses(observations, pairs, root)
+            bundle = _started(few, R, _typical_scale(few, R, t) * t)
+        except DegenerateError as found:
+            problem = found
+            continue
+        result = adjust_bundle(few, bundle, BundleModel(offset_sigma_px=0, iterations=12))
+        unused = np.isnan(result.squared[few.seen]).sum()
+        cost = result.cost + 6.0 * float(unused)
+        if best is None or cost < best[0]:
+            best = (cost, result)
+        if np.nanmedian(result.squared) < _GOOD_START and unused < 0.2 * few.seen.sum():
+            break
+    if best is None:
+        raise problem or DegenerateError(
+            "the cameras cannot be chained; let the person walk where all cameras see them"
+        )
+    noise = float(np.sqrt(np.nanmedian(best[1].squared) / _MEDIAN_OF_TWO))
+    return best[1].bundle, float(np.clip(noise, _LEAST_NOISE, 1.0))
+
+
+def _typical_scale(observations: Observations, R: FloatArray, t: FloatArray) -> float:
+    """Metres per unit if the person is of typical height."""
+    baseline = np.linalg.norm(t - t[:1], axis=-1).max() or 1.0
+    scale = 4.0 / max(baseline, 1e-6)  # triangulation wants a world of about a room's size
+    for _ in range(2):
+        bundle = _started(observations, R, scale * t)
+        scale *= TYPICAL_HEIGHT_M / stature(bundle.points, observations.joint_names)
+    return scale
+
+
+def _started(observations: Observations, R: FloatArray, t: FloatArray) -> Bundle:
+    """Triangulate every joint robustly and take the bones' median lengths."""
+    points = _triangulated(observations, R, t)
+    first, second = observations.bones.T
+    lengths = np.linalg.norm(points[:, second] - points[:, first], axis=-1)
+    known = np.isfinite(lengths).any(axis=0)
+    median = np.zeros(lengths.shape[1])
+    median[known] = np.nanmedian(lengths[:, known], axis=0)
+    views, _, joints = observations.weight.shape
+    return Bundle(R, t, points, np.zeros((views, joints, 2)), median)
+
+
+def _triangulated(observations: Observations, R: FloatArray, t: FloatArray) -> FloatArray:
+    keypoints, cameras = [], []
+    times = np.arange(observations.weight.shape[1], dtype=float)
+    for v, name in enumerate(observations.views):
+        focal = observations.focal_px[v]
+        cameras.append(Camera(Intrinsics(name, (1, 1), np.diag([focal, focal, 1.0]), np.zeros(0), "none"), R[v], t[v]))
+        seen = observations.seen[v][:, None]
+        xy = np.where(seen[..., None], focal * observations.rays[v][:, None], np.nan)
+        variance = np.where(seen, 1 / np.maximum(observations.weight[v][:, None], 1e-9) ** 2, np.nan)
+        keypoints.append(
+            Keypoints2D(name, observations.joint_names, times, xy, variance[..., None, None] * np.eye(2), seen * 1.0)
+        )
+    rig = CameraRig(tuple(cameras), np.zeros((6 * len(cameras), 6 * len(cameras))))
+    return np.array(triangulate(rig, keypoints, TriangulationSettings(max_sigma_m=1.0)).xyz[:, 0])
+
+
+def _adjusted(observations: Observations, start: Bundle) -> tuple[BundleResult, BundleModel]:
+    """Adjust in rounds; between them the sizes of noise and of standing offsets are measured on the residuals."""
+    model = BundleModel(offset_sigma_px=0, iterations=_ITERATIONS)
+    result = adjust_bundle(observations, start, model)
+    model = _measured(result, model)
+    if model.offset_sigma_px:
+        for _ in range(2):  # offsets that are fitted let the noise shrink
+            result = adjust_bundle(observations, result.bundle, replace(model, iterations=5))
+            model = _measured(result, model)
+    return adjust_bundle(observations, result.bundle, model), model
+
+
+def _measured(result: BundleResult, model: BundleModel) -> BundleModel:
+    """Measure the scale of the noise, and what of it stands still per view and joint."""
+    used = np.isfinite(result.squared)
+    views = used.sum(axis=0)
+    freedom = float(2 - 3 * (views > 0).sum() / max(used.sum(), 1))  # a joint's place takes three of its 2V numbers
+    scale = truncated_scale(result.squared[used], np.full(int(used.sum()), freedom))
+    return replace(
+        model,
+        noise_scale=model.noise_scale * float(np.sqrt(scale)),
+        offset_sigma_px=_standing(result, scale, freedom),
+    )
+
+
+def _standing(result: BundleResult, scale: float, freedom: float) -> float:
+    """Sigma of standing offsets, px; 0 where the mean residuals are as small as noise makes them."""
+    usual = result.squared < _CUT * scale
+    count = usual.sum(axis=1)
+    often = count > 20
+    if not often.any():
+        return 0.0
+    memory = _memory(result.error_px)
+    error = np.where(usual[..., None], result.error_px - result.bundle.offsets[:, None], 0.0)
+    mean = error.sum(axis=1) / np.maximum(count, 1)[..., None]
+    spread = (error**2).sum(axis=(1, 3)) / np.maximum(count, 1) - (mean**2).sum(axis=-1)
+    chance = spread / np.maximum(count, 1) * (1 + memory) / (1 - memory)
+    excess = (mean**2).sum(axis=-1)[often] - chance[often]
+    if excess.mean() < 2 * chance[often].mean() / np.sqrt(often.sum()):
+        return 0.0
+    # what the fit of the joints takes out of the noise it takes out of the means too
+    return float(np.sqrt(np.median(np.maximum(excess, 0)) / _MEDIAN_OF_TWO / freedom))
+
+
+def _memory(error_px: FloatArray) -> float:
+    """Correlation of residuals from one moment to the next."""
+    before, after = error_px[:, :-1], error_px[:, 1:]
+    size = (before**2).sum(axis=-1) + (after**2).sum(axis=-1)
+    usual = np.isfinite(size) & (size < 18 * np.nanmedian(size))
+    if usual.sum() < 50:
+        return 0.0
+    return float(np.clip(2 * (before * after).sum(axis=-1)[usual].sum() / size[usual].sum(), 0, 0.95))
+
+
+def _check_residuals(observations: Observations, result: BundleResult) -> None:
+    error = np.linalg.norm(result.error_px, axis=-1)
+    for v, name in enumerate(observations.views):
+        seen = np.isfinite(error[v])
+        if seen.sum() < 30:
+            raise DegenerateError(
+                f"view {name} shares only {int(seen.sum())} joints with the others, too few to know its camera; "
+                "leave it out, or let the person stand where it sees them too"
+            )
+        if np.median(error[v][seen]) > _WORST_PX * observations.focal_px[v]:
+            raise DegenerateError(
+                f"view {name}: no camera explains its keypoints (median error {np.median(error[v][seen]):.0f} px); "
+                "check that its lens belongs to this video, and its offset_s"
+            )
+
+
+def _in_world(
+    lenses: Sequence[Intrinsics],
+    observations: Observations,
+    result: BundleResult,
+    model: BundleModel,
+    height_m: float | None,
+) -> SelfCalibration:
+    names, bundle = observations.joint_names, result.bundle
+    warnings = []
+    if height_m is None:
+        warnings.append(
+            f"[take] height_m is not given: the scale of the cameras assumes a person of {TYPICAL_HEIGHT_M:.2f} m, "
+            "so all lengths may be a tenth off; give height_m"
+        )
+    scale = (height_m or TYPICAL_HEIGHT_M) / stature(bundle.points, names)
+    world = world_from_person(bundle.points, names, bundle.R[0], scale)
+    R, t = world.poses(bundle.R, bundle.t)
+    memory = _memory(result.error_px)
+    final = replace(
+        model,
+        noise_scale=model.noise_scale * float(np.sqrt((1 + memory) / (1 - memory))),
+        bone_sigma_m=model.bone_sigma_m * scale,
+        iterations=0,
+    )
+    moved = Bundle(R, t, world.points(bundle.points), bundle.offsets, scale * bundle.lengths)
+    information = adjust_bundle(observations, moved, final).information
+    covariance = gauge_covariance(information, R, t)
+    rotation_sigma = np.degrees(np.sqrt(np.diag(covariance).reshape(-1, 6)[:, :3].sum(axis=1)))
+    check_certainty(rotation_sigma, observations.views)
+    gauge = (
+        f"solved from the person: the pose of {lenses[0].name} and its distance to the farthest camera are held; scale "
+        f"from {'height_m' if height_m else f'an assumed height of {TYPICAL_HEIGHT_M:.2f} m'}, vertical from "
+        f"{world.vertical}, +y where {lenses[0].name} looks, lenses taken as exact"
+    )
+    if not world.walked:
+        warnings.append(
+            "the feet do not show the floor (the person walks too little), so up is the mean direction of the body and "
+            "may be some degrees off; let the person walk about"
+        )
+    rig = replace(_rig(lenses, R, t), covariance=covariance, gauge=gauge)
+    error = np.linalg.norm(result.error_px, axis=-1)
+    facts: dict[str, object] = {
+        "moments": int(observations.weight.shape[1]),
+        "median_error_px": {n: float(np.nanmedian(error[v])) for v, n in enumerate(observations.views)},
+        "rotation_sigma_deg": dict(zip(observations.views, rotation_sigma.tolist(), strict=True)),
+        "noise_over_stated": model.noise_scale,
+        "standing_offset_px": model.offset_sigma_px,
+        "noise_memory": memory,
+        "vertical": world.vertical,
+    }
+    return SelfCalibration(rig, facts, warnings)
+
+
+def _rig(lenses: Sequence[Intrinsics], R: FloatArray, t: FloatArray) -> CameraRig:
+    # products of many small turns are orthonormal again after a polar decomposition
+    U, _, Vt = np.linalg.svd(R)
+    cameras = tuple(Camera(lens, turn, move) for lens, turn, move in zip(lenses, U @ Vt, t, strict=True))
+    return CameraRig(cameras, np.zeros((6 * len(cameras), 6 * len(cameras))))
