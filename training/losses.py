@@ -6,7 +6,7 @@
     root = R @ cholesky_factor(pooled_output, size=3, floor=1e-3)      # camera axes, m
     factor = image_factor(perspective_jacobian(joints, focal), root, label_sigma=3.0)
 
-Everything here is computed in float32 or better, under autocast as well: logarithms of small numbers do not fit float16.
+Everything here is computed in float32 or better, under autocast too: logarithms of small numbers do not fit float16.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ def student_nll(
 
     ½ log|Σ| + (ν+2)/2 · log(1 + δ/ν) + log 2π with δ = rᵀ Σ⁻¹ r. The constant of the density,
     lgamma(ν/2) − lgamma((ν+2)/2) + log νπ, is log 2π in two dimensions for every ν.
-    Lange, Little & Taylor 1989, section 2.
+    Lange, Little & Taylor 1989.
 
     Convention:
         nats; the density is per unit of the residual squared (px² for pixels). In normalised coordinates
@@ -200,7 +200,7 @@ def jensen_shannon(
 ) -> Tensor:
     """Return the Jensen-Shannon divergence of two heatmaps: how far one is from being the other's shape.
 
-    Nibali et al. 2018 (numerical coordinate regression), section 3.4. Differs in that it has no epsilon: 0 log 0 = 0.
+    Nibali et al. 2018 (numerical coordinate regression). Differs in that it has no epsilon: 0 log 0 = 0.
 
     Convention:
         natural logarithm: 0 for equal maps, log 2 for disjoint ones. float32 or better; the gradient is finite where

@@ -1,4 +1,4 @@
-"""The likelihood: minimal where the truth is, equal to scipy's, robust, finite; and what the paper's own formula does."""
+"""The likelihood: minimal where the truth is, equal to scipy's, robust, finite; and the mistakes next to it."""
 
 import math
 
