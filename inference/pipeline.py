@@ -18,17 +18,18 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 from threadpoolctl import threadpool_limits
 
+from .calibration.diagnosis import diagnose
 from .calibration.from_take import lenses_of_views, rig_from_person
 from .cameras import rig_for_take
 from .detection import find_keypoints
-from .errors import InputError
+from .errors import DegenerateError, InputError
 from .files.solution import write_solution
 from .geometry.association import choose_people
 from .geometry.triangulation import triangulate
@@ -111,13 +112,30 @@ def rig_of_views(take: Take, opened: list[OpenedView], report: SolveReport) -> C
     return rig
 
 
+def check_calibration(take: Take, rig: CameraRig, tracks: Sequence[Keypoints2D], report: SolveReport) -> str:
+    """Warn where a given calibration does not fit the person; return what was said, with the likely mistake."""
+    found = None if take.calibration.path is None else diagnose(rig, tracks)
+    if found is None:
+        return ""
+    report.facts["epipolar_distance_px"] = found.distance_px
+    if not found.suspicious:
+        return ""
+    report.warn(found.words)
+    return found.words
+
+
 def people_on_one_clock(
     take: Take, opened: list[OpenedView], rig: CameraRig, tracks: list[Keypoints2D], report: SolveReport
 ) -> tuple[Keypoints2D, ...]:
     """Interpolate the tracks to the take's times and choose who is solved, the same slot in every view."""
     times = take_clock(take, opened, tracks)
     on_clock = [resample(k, times, item.offset_s, item.drift_ppm) for item, k in zip(opened, tracks, strict=True)]
-    views = choose_people(rig, on_one_layout(on_clock), take.persons, take.settings.association)
+    one_layout = on_one_layout(on_clock)
+    doubt = check_calibration(take, rig, one_layout, report)
+    try:
+        views = choose_people(rig, one_layout, take.persons, take.settings.association)
+    except DegenerateError as problem:
+        raise DegenerateError(f"{doubt or problem}") from problem
     for view, before in zip(views, on_clock, strict=True):
         if before.observed.any() and not view.observed.any():
             report.warn(

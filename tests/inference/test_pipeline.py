@@ -7,12 +7,13 @@ import numpy as np
 import pytest
 
 from inference.errors import Cancelled, DegenerateError, InputError
+from inference.files.anipose_toml import write_anipose_toml
 from inference.files.solution import read_solution
 from inference.layouts import shared_joints
 from inference.pipeline import check_folder, solve, whole_folder
 from inference.progress import Progress
 from inference.take import read_take
-from inference.types import Flag, Solution
+from inference.types import Camera, Flag, Solution
 from tests.keypoint_take import write_take
 from tests.synthetic import Scene
 
@@ -202,3 +203,11 @@ class Stages(Progress):
 
     def _begin(self, stage: str, total: int) -> None:
         self.names.append(stage)
+
+
+def test_a_calibration_that_is_wrong_throughout_is_explained(tmp_path: Path) -> None:
+    scene = write_take(tmp_path, frames=30)
+    wrong = tuple(Camera(c.intrinsics, c.R.T, -c.R.T @ c.t) for c in scene.rig.cameras)
+    write_anipose_toml(tmp_path / "cameras.toml", wrong)
+    with pytest.raises(DegenerateError, match="poses were inverted"):
+        solve(read_take(tmp_path / "take.toml"), tmp_path / "out")

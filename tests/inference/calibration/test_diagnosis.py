@@ -1,0 +1,101 @@
+"""Every mistake that people make with calibrations, made on purpose, is named."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from inference.calibration.diagnosis import diagnose
+from inference.types import Camera, CameraRig
+from tests.synthetic import BASE, disturbed_rig, make_scene, observe
+
+SCENE = make_scene(frames=60, cameras=4, seed=7)
+VIEWS = observe(SCENE, BASE, seed=7)
+
+
+def inverted(camera: Camera) -> Camera:
+    return Camera(camera.intrinsics, camera.R.T, -camera.R.T @ camera.t)
+
+
+def transposed(camera: Camera) -> Camera:
+    return Camera(camera.intrinsics, camera.R.T, camera.t)
+
+
+def centre_in_t(camera: Camera) -> Camera:
+    return Camera(camera.intrinsics, camera.R, camera.centre)
+
+
+def half_size(camera: Camera) -> Camera:
+    K = np.array(camera.intrinsics.K)
+    K[:2] /= 2
+    return Camera(replace(camera.intrinsics, K=K), camera.R, camera.t)
+
+
+def upside_down(camera: Camera) -> Camera:
+    turn = np.diag([-1.0, -1, 1])
+    return Camera(camera.intrinsics, turn @ camera.R, turn @ camera.t)
+
+
+def rig_with(cameras: tuple[Camera, ...]) -> CameraRig:
+    return CameraRig(cameras, np.zeros((24, 24)))
+
+
+@pytest.mark.parametrize(
+    ("mistake", "words"),
+    [
+        (inverted, "inverted"),
+        (transposed, "transposed"),
+        (centre_in_t, "t were the position"),
+        (half_size, "2 times as wide"),
+        (upside_down, "turned by 180"),
+    ],
+)
+@pytest.mark.parametrize("everywhere", [True, False])
+def test_a_mistake_is_named(mistake: Callable[[Camera], Camera], words: str, everywhere: bool) -> None:
+    cameras = [mistake(c) if everywhere or i == 2 else c for i, c in enumerate(SCENE.rig.cameras)]
+    found = diagnose(rig_with(tuple(cameras)), VIEWS)
+    assert found is not None
+    assert found.suspicious
+    if mistake is upside_down and everywhere:
+        return  # a rig that is upside down as a whole has the same epipolar lines only where its lens is centred
+    assert words in found.words
+    assert ("of all cameras" if everywhere else "of cam03") in found.words
+    if not everywhere:
+        assert found.worst == "cam03"
+
+
+def test_swapped_names_are_named() -> None:
+    a, b, c, d = SCENE.rig.cameras
+    swapped = tuple(
+        Camera(replace(pose.intrinsics, name=name.name), pose.R, pose.t)
+        for pose, name in ((c, a), (b, b), (a, c), (d, d))
+    )
+    found = diagnose(rig_with(swapped), VIEWS)
+    assert found is not None
+    assert "the names of cam01 and cam03 were swapped" in found.words
+
+
+def test_a_good_calibration_is_left_alone() -> None:
+    for rig in (SCENE.rig, disturbed_rig(SCENE.rig, 0.15, 0.005, seed=5)):
+        found = diagnose(rig, VIEWS)
+        assert found is not None
+        assert not found.suspicious
+        assert max(found.distance_px.values()) < 10
+
+
+def test_one_camera_that_moved_is_named_without_an_invented_cause() -> None:
+    moved = disturbed_rig(SCENE.rig, 6.0, 0.3, seed=3).cameras
+    cameras = tuple(moved[i] if i == 1 else c for i, c in enumerate(SCENE.rig.cameras))
+    found = diagnose(rig_with(cameras), VIEWS)
+    assert found is not None
+    assert found.worst == "cam02"
+    assert found.remedy is None
+
+
+def test_nothing_is_said_of_views_that_share_nothing() -> None:
+    empty = [
+        replace(v, xy=np.full_like(v.xy, np.nan), covariance=np.full_like(v.covariance, np.nan), score=0 * v.score)
+        for v in VIEWS
+    ]
+    assert diagnose(SCENE.rig, empty) is None
