@@ -304,7 +304,10 @@ def test(full: bool) -> int:
     if has_tests("addon"):
         outcomes.append(run_suite("blender", python, ["tests/addon"], 1200 if full else 600, env))
     if has_tests("training"):
-        outcomes.append(run_suite("training", training_environment(), ["tests/training"], 600, env))
+        torch_python = training_environment()
+        command = [torch_python, "-m", "pyright", "-p", "training", "--pythonpath", torch_python]
+        outcomes.append(run_check("pyright training", command))
+        outcomes.append(run_suite("training", torch_python, ["tests/training"], 600, env))
     if full:
         outcomes += run_older_blenders(env)
     say("")
