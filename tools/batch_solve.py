@@ -197,6 +197,8 @@ def _shown(kind: str) -> Iterator[Any]:
 
         def step(event: Any) -> None:
             if event.stage != state["stage"]:
+                if event.done:  # the end of a stage around the one that was shown
+                    return
                 stack.close()
                 advance = stack.enter_context(shown.stage(event.stage, event.total))
                 state.update(stage=event.stage, done=0, advance=advance)

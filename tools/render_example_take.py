@@ -2,7 +2,7 @@
 
 Needs Sightline's own environment with ``bpy`` and the body that ``tools/example_take_body.py`` writes:
 
-    python tools/render_example_take.py --body body.npz --out addon/example_take --work /tmp/example_take
+    python tools/render_example_take.py --body body.npz --out addon/example_take
 
 Blender (Cycles, CPU) renders pinhole pictures that are a little wider than the views; these are warped through each
 view's own lens (OpenCV distortion), so calibration and pixels agree by construction. The room stands still, so it is
@@ -324,7 +324,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--body", type=Path, required=True)
     parser.add_argument("--out", type=Path, help="folder of the take; without it nothing is encoded")
-    parser.add_argument("--work", type=Path, default=Path("/tmp/example_take"), help="pictures, kept between runs")
+    parser.add_argument("--work", type=Path, default=Path("build") / "example_take", help="pictures, kept between runs")
     parser.add_argument("--frames", help="comma-separated frames instead of all")
     parser.add_argument("--views", default=",".join(view.name for view in VIEWS))
     parser.add_argument("--samples", type=int, default=12)

@@ -150,6 +150,15 @@ def test_a_term_signal_cancels(child, tmp_path):
     assert BATCH.main([str(write_take(tmp_path / "in")), "--out", str(tmp_path / "out")]) == 130
 
 
+def test_a_stage_that_ends_around_another_is_told_once(capsys):
+    BATCH.load_extension()
+    event = BATCH.part("addon.job").Event
+    with BATCH._shown("bar") as show:
+        for stage, done in (("keypoints", 0), ("detect", 0), ("detect", 1), ("keypoints", 1), ("joints", 0)):
+            show(event(stage, done, 1, None, ""))
+    assert capsys.readouterr().out.splitlines() == ["keypoints …", "detect …", "joints …"]
+
+
 def test_signal_handlers_that_are_not_pythons_can_be_put_back(monkeypatch):
     """Inside Blender the handler before ours is one in C, which Python shows as None."""
     handlers = {signal.SIGINT: None, signal.SIGTERM: None}
