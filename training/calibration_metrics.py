@@ -204,7 +204,7 @@ def ause(
     length, stated = _length_and_stated(error, scale)
     if length.size == 0 or length.mean() == 0:
         return float("nan")
-    kept = np.ceil(len(length) * (1 - np.arange(steps) / steps)).astype(np.int64)
+    kept = len(length) - len(length) * np.arange(steps) // steps
     curves = [_running_mean(length[np.argsort(key, kind="stable")])[kept - 1] for key in (stated, length)]
     return float((curves[0] - curves[1]).mean() / length.mean())
 

@@ -1,6 +1,7 @@
 """How far estimated cameras are from the true ones, where the world's own frame may differ.
 
-Reprojection is measured by `inference.report.judges.reprojection_errors`, and nowhere else.
+Reprojection is measured by `inference.report.judges.reprojection_errors`, the epipolar distance in pixels by
+`inference.geometry.epipolar.epipolar_distance`, and nowhere else.
 """
 
 from __future__ import annotations

@@ -106,7 +106,12 @@ def student_loss(
 
     Returns:
         () nats per keypoint.
+
+    Raises:
+        ShapeError: ``observed`` has another shape than the keypoints: stretched, it would be counted wrongly.
     """
+    if observed.shape != residual.shape[:-1]:
+        raise ShapeError(f"observed has shape {tuple(observed.shape)}, the residuals {tuple(residual.shape)}")
     seen = observed.bool()
     identity = torch.eye(2, dtype=factor.dtype, device=factor.device)
     # The inputs are replaced, not the result: 0 times the gradient at NaN is NaN.

@@ -407,6 +407,7 @@ def test_negative_control_the_square_root_has_none():
         (lambda: student_nll(torch.zeros(2), torch.eye(2), 0.0), "nu is 0.0"),
         (lambda: student_nll(torch.zeros(2), torch.eye(2), math.inf), "nu is inf"),
         (lambda: image_factor(torch.eye(2, 3), torch.eye(3), 0.0), "label_sigma is 0.0"),
+        (lambda: student_loss(torch.zeros(4, 2), torch.eye(2), NU, torch.ones(1)), r"observed has shape \(1,\)"),
     ],
 )
 def test_refusals(call, message):
