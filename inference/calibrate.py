@@ -7,15 +7,16 @@ from pathlib import Path
 
 import numpy as np
 
-from .calibration.from_take import lenses_of_views, rig_from_person
+from .calibration.from_take import lenses_of_views, refined_rig, rig_from_person
 from .detection import find_keypoints
 from .files.anipose_toml import write_anipose_toml
 from .files.solution import write_cameras
-from .pipeline import rig_of_views, whole_folder
+from .pipeline import people_on_one_clock, rig_of_views, whole_folder
 from .progress import Progress
 from .report.record import json_safe, versions
 from .take import Take
 from .types import CameraRig, SolveReport
+from .view_clocks import views_in_step
 from .views import open_views
 
 
@@ -46,6 +47,10 @@ def calibrate(take: Take, out: Path, progress: Progress | None = None) -> Camera
         rig = rig_from_person(take, opened, lenses, tracks, report)
     else:
         rig = rig_of_views(take, opened, report)
+        if take.calibration.refine_cameras:
+            tracks = find_keypoints(take, opened, rig.lenses, report, progress or Progress())
+            opened = views_in_step(take, opened, rig, tracks, report)
+            rig = refined_rig(take, rig, people_on_one_clock(take, opened, rig, tracks, report), report)
     with whole_folder(out) as folder:
         write_anipose_toml(folder / "cameras.toml", rig.cameras)
         write_cameras(folder / "cameras.npz", rig, np.array([item.offset_s for item in opened]), np.zeros(len(opened)))

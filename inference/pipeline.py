@@ -26,7 +26,7 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from .calibration.diagnosis import diagnose
-from .calibration.from_take import lenses_of_views, rig_from_person
+from .calibration.from_take import lenses_of_views, refined_rig, rig_from_person
 from .cameras import rig_for_take
 from .detection import find_keypoints
 from .errors import DegenerateError, InputError
@@ -81,6 +81,7 @@ def solve(take: Take, out: Path, progress: Progress | None = None) -> Solution:
     with _stage(report, progress, "people"):
         opened = views_in_step(take, opened, rig, tracks, report)
         views = people_on_one_clock(take, opened, rig, tracks, report)
+        rig = refined_rig(take, rig, views, report)
     with _stage(report, progress, "joints"), threadpool_limits(1):
         raw = triangulate(rig, views, take.settings.triangulation)
     with _stage(report, progress, "motion"), threadpool_limits(1):  # many small systems: threads only wait there

@@ -26,6 +26,7 @@ _CALIBRATION_KEYS = {
     "rotation_sigma_deg": float,
     "centre_sigma_m": float,
     "floor": str,
+    "refine_cameras": bool,
 }
 _VIEW_KEYS: dict[str, Any] = {
     "name": str,
@@ -50,6 +51,7 @@ class CalibrationSource:
     rotation_sigma_deg: float | None = None  # None: the rotations are taken as exact
     centre_sigma_m: float | None = None  # None: the positions are taken as exact
     floor: str = "keep"  # keep | auto
+    refine_cameras: bool = False  # adjust given cameras on the person, within how far they are trusted
 
 
 @dataclass(frozen=True)
@@ -211,6 +213,7 @@ def _calibration(raw: Any, folder: Path) -> CalibrationSource:
         rotation_sigma_deg=values.get("rotation_sigma_deg"),
         centre_sigma_m=values.get("centre_sigma_m"),
         floor=_choice(values.get("floor", "keep"), ("keep", "auto"), f"{where}: floor") or "keep",
+        refine_cameras=values.get("refine_cameras", False),
     )
 
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ..cameras import lenses_for_take
-from ..errors import InputError
+from ..errors import DegenerateError, InputError
 from ..keypoints import on_one_layout, resample
 from ..take import Take
 from ..types import CameraRig, Intrinsics, Keypoints2D, SolveReport
 from ..views import OpenedView, take_clock
+from .refinement import refine_cameras
 from .self_calibration import calibrate_from_person
 
 
@@ -54,4 +55,31 @@ def rig_from_person(
     for warning in found.warnings:
         report.warn(warning)
     report.facts["self_calibration"] = found.facts
+    return found.rig
+
+
+def refined_rig(take: Take, rig: CameraRig, views: Sequence[Keypoints2D], report: SolveReport) -> CameraRig:
+    """Adjust given cameras on the person where the take asks for it; keep them where the evidence is weak.
+
+    Convention:
+        how far every camera moved goes to the report under ``refined_cameras``, and is a warning; so is a refusal.
+    """
+    if not take.calibration.refine_cameras or take.calibration.path is None:
+        return rig
+    try:
+        found = refine_cameras(rig, views)
+    except DegenerateError as problem:
+        report.warn(f"refine_cameras: {problem}; the given cameras are kept")
+        return rig
+    report.facts["refined_cameras"] = {
+        name: {
+            "rotation_deg": found.rotation_deg[name],
+            "centre_m": found.centre_m[name],
+            "median_error_px": list(found.median_error_px[name]),
+        }
+        for name in rig.names
+    }
+    moves = [(name, found.rotation_deg[name], 1000 * found.centre_m[name]) for name in rig.names]
+    told = ", ".join(f"{name} by {degrees:.2f} degrees and {mm:.0f} mm" for name, degrees, mm in moves)
+    report.warn(f"refine_cameras moved the given cameras: {told}")
     return found.rig

@@ -77,10 +77,10 @@ def calibrate_from_person(
     pairs = paired_poses(single)
     start, noise = _best_start(single, pairs)
     check_pair_motion(single, noise)
-    rig = _rig(lenses, start.R, start.t)
+    rig = rig_with_poses(lenses, start.R, start.t)
     settings = association or AssociationSettings()
     observations = gather_observations(lenses, choose_people(rig, tracks, persons, settings), _MOST_MOMENTS)
-    result, model = _adjusted(observations, _started(observations, start.R, start.t))
+    result, model = _adjusted(observations, start_bundle(observations, start.R, start.t))
     check_spread(result.bundle.points)
     _check_residuals(observations, result)
     return _in_world(lenses, observations, result, model, height_m)
@@ -98,7 +98,7 @@ def _best_start(observations: Observations, pairs: Mapping[Pair, RelativePose]) 
     for root in roots(pairs)[:_STARTS]:
         try:
             R, t = chained_poses(observations, pairs, root)
-            bundle = _started(few, R, _typical_scale(few, R, t) * t)
+            bundle = start_bundle(few, R, _typical_scale(few, R, t) * t)
         except DegenerateError as found:
             problem = found
             continue
@@ -122,12 +122,12 @@ def _typical_scale(observations: Observations, R: FloatArray, t: FloatArray) -> 
     baseline = np.linalg.norm(t - t[:1], axis=-1).max() or 1.0
     scale = 4.0 / max(baseline, 1e-6)  # triangulation wants a world of about a room's size
     for _ in range(2):
-        bundle = _started(observations, R, scale * t)
+        bundle = start_bundle(observations, R, scale * t)
         scale *= TYPICAL_HEIGHT_M / stature(bundle.points, observations.joint_names)
     return scale
 
 
-def _started(observations: Observations, R: FloatArray, t: FloatArray) -> Bundle:
+def start_bundle(observations: Observations, R: FloatArray, t: FloatArray) -> Bundle:
     """Triangulate every joint robustly and take the bones' median lengths."""
     points = _triangulated(observations, R, t)
     first, second = observations.bones.T
@@ -159,15 +159,15 @@ def _adjusted(observations: Observations, start: Bundle) -> tuple[BundleResult, 
     """Adjust in rounds; between them the sizes of noise and of standing offsets are measured on the residuals."""
     model = BundleModel(offset_sigma_px=0, iterations=_ITERATIONS)
     result = adjust_bundle(observations, start, model)
-    model = _measured(result, model)
+    model = measured_model(result, model)
     if model.offset_sigma_px:
         for _ in range(2):  # offsets that are fitted let the noise shrink
             result = adjust_bundle(observations, result.bundle, replace(model, iterations=5))
-            model = _measured(result, model)
+            model = measured_model(result, model)
     return adjust_bundle(observations, result.bundle, model), model
 
 
-def _measured(result: BundleResult, model: BundleModel) -> BundleModel:
+def measured_model(result: BundleResult, model: BundleModel) -> BundleModel:
     """Measure the scale of the noise, and what of it stands still per view and joint."""
     used = np.isfinite(result.squared)
     views = used.sum(axis=0)
@@ -187,7 +187,7 @@ def _standing(result: BundleResult, scale: float, freedom: float) -> float:
     often = count > 20
     if not often.any():
         return 0.0
-    memory = _memory(result.error_px)
+    memory = memory_of(result.error_px)
     error = np.where(usual[..., None], result.error_px - result.bundle.offsets[:, None], 0.0)
     mean = error.sum(axis=1) / np.maximum(count, 1)[..., None]
     spread = (error**2).sum(axis=(1, 3)) / np.maximum(count, 1) - (mean**2).sum(axis=-1)
@@ -199,7 +199,7 @@ def _standing(result: BundleResult, scale: float, freedom: float) -> float:
     return float(np.sqrt(np.median(np.maximum(excess, 0)) / _MEDIAN_OF_TWO / freedom))
 
 
-def _memory(error_px: FloatArray) -> float:
+def memory_of(error_px: FloatArray) -> float:
     """Correlation of residuals from one moment to the next."""
     before, after = error_px[:, :-1], error_px[:, 1:]
     size = (before**2).sum(axis=-1) + (after**2).sum(axis=-1)
@@ -242,7 +242,7 @@ def _in_world(
     scale = (height_m or TYPICAL_HEIGHT_M) / stature(bundle.points, names)
     world = world_from_person(bundle.points, names, bundle.R[0], scale)
     R, t = world.poses(bundle.R, bundle.t)
-    memory = _memory(result.error_px)
+    memory = memory_of(result.error_px)
     final = replace(
         model,
         noise_scale=model.noise_scale * float(np.sqrt((1 + memory) / (1 - memory))),
@@ -264,7 +264,7 @@ def _in_world(
             "the feet do not show the floor (the person walks too little), so up is the mean direction of the body and "
             "may be some degrees off; let the person walk about"
         )
-    rig = replace(_rig(lenses, R, t), covariance=covariance, gauge=gauge)
+    rig = replace(rig_with_poses(lenses, R, t), covariance=covariance, gauge=gauge)
     error = np.linalg.norm(result.error_px, axis=-1)
     facts: dict[str, object] = {
         "moments": int(observations.weight.shape[1]),
@@ -278,7 +278,8 @@ def _in_world(
     return SelfCalibration(rig, facts, warnings)
 
 
-def _rig(lenses: Sequence[Intrinsics], R: FloatArray, t: FloatArray) -> CameraRig:
+def rig_with_poses(lenses: Sequence[Intrinsics], R: FloatArray, t: FloatArray) -> CameraRig:
+    """Return the rig of these poses, taken as exact for now."""
     # products of many small turns are orthonormal again after a polar decomposition
     U, _, Vt = np.linalg.svd(R)
     cameras = tuple(Camera(lens, turn, move) for lens, turn, move in zip(lenses, U @ Vt, t, strict=True))
