@@ -8,6 +8,7 @@ with it; elsewhere every pair of views proposes a point and the one with the bes
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import combinations
 
 import numpy as np
@@ -62,7 +63,7 @@ def triangulate(
     rays = reprojection.rays_from_keypoints(rig, views, settings.min_score)
     shape = views[0].score.shape
     nu = settings.degrees_of_freedom
-    rays = rays.scaled(_spread(keypoint_noise(rays, shape, nu).total, shape))
+    rays = rays.scaled(_spread(keypoint_noise(rays, shape, nu, rig.covariance).total, shape))
     count = rays.u.shape[1]
     points, covariance, flag = np.full((count, 3), np.nan), np.full((count, 3, 3), np.nan), np.zeros(count, np.int8)
     for start in range(0, count, _BLOCK):
@@ -263,13 +264,16 @@ def curvature(
     return matrix, np.stack([2 - (part * inverse).sum(axis=0) for part in parts])
 
 
-def keypoint_noise(rays: Rays, shape: tuple[int, ...], nu: float) -> KeypointNoise:
+def keypoint_noise(
+    rays: Rays, shape: tuple[int, ...], nu: float, camera_covariance: FloatArray | None = None
+) -> KeypointNoise:
     """Measure the keypoints' noise from frame-by-frame fits of some frames.
 
     Args:
         rays: N = T·P·J points.
         shape: (T, P, J).
         nu: degrees of freedom of the robust fit.
+        camera_covariance: (6V, 6V); what stated errors of the cameras explain is no standing error of the keypoints.
 
     Returns:
         Errors relative to the stated covariances.
@@ -285,7 +289,23 @@ def keypoint_noise(rays: Rays, shape: tuple[int, ...], nu: float) -> KeypointNoi
         freedom = curvature(scaled, points, nu)[1].reshape(split)
         noise = measure_noise(whitened_residuals(some, points).reshape(*split, 2), freedom, usable)
         total = noise.total
-    return noise
+    if camera_covariance is None or not camera_covariance.any():
+        return noise
+    return replace(noise, standing=max(noise.standing - _variance_from_cameras(some, points, camera_covariance), 0.0))
+
+
+def _variance_from_cameras(rays: Rays, points: FloatArray, camera_covariance: FloatArray) -> float:
+    """Mean variance of whitened keypoints, per axis, that the cameras' covariance causes."""
+    parts = []
+    for view in range(len(rays.R)):
+        own = camera_covariance[6 * view : 6 * view + 6, 6 * view : 6 * view + 6]
+        by_u, by_v = reprojection.camera_slopes(rays, view, points)
+        moved_u, moved_v = own @ by_u, own @ by_v
+        along = rays.uu[view] * (by_u * moved_u).sum(axis=0) + rays.vv[view] * (by_v * moved_v).sum(axis=0)
+        across = 2 * rays.uv[view] * (by_u * moved_v).sum(axis=0)
+        parts.append((along + across)[rays.seen[view] & np.isfinite(points).all(axis=0)] / 2)
+    variance = np.concatenate(parts)
+    return float(np.median(variance)) if len(variance) else 0.0
 
 
 def _spread(scale: FloatArray, shape: tuple[int, ...]) -> FloatArray:

@@ -2,8 +2,9 @@
 
 Per person: robustly smoothed single-frame points as a start; a few Gauss-Newton steps on reprojection, smoothness and
 bone lengths (`posterior`), with limbs exchanged back where a detector mixed up left and right (`swaps`) and standing
-errors per camera and joint taken off as far as they show; covariance from the last step plus what standing errors and
-cameras leave; finally constant bone lengths and rotations (`kinematics`).
+errors per camera and joint taken off as far as they show; errors with memory stand as larger white ones
+(`white_surrogate`); bones are held as tightly as they prove rigid; covariance from the last step plus what standing
+errors and cameras leave; finally constant bone lengths and rotations (`kinematics`).
 """
 
 from __future__ import annotations
@@ -25,10 +26,12 @@ from . import bones, kinematics
 from .bridging import bridge_factors, bridged_covariance
 from .posterior import Problem, single_frame_information, steps
 from .skeleton import anatomical, build_skeleton, joint_sources, mirrored_bones, rest_lengths
-from .smoothing import MEMORYLESS, jerk_precision, smooth_path
+from .smoothing import MEMORYLESS, jerk_precision, smooth_path, white_surrogate
 from .swaps import unswapped
 
-_BONE_SIGMAS_M = (10.0, 0.01, 0.0, 0.0)  # per step, at least the setting; the first is free and measures the bones
+_FREE_M = 10.0  # bone sigma of the first step, which measures the bones
+_BONE_SIGMAS_M = (0.01, 0.0, 0.0)  # of the steps after it, at least the setting
+_CHANCE = 1.5  # how much larger than expected the variance of a rigid bone's length may look
 _WILD = 64.0  # squared sigmas from which a keypoint does not show its joint
 _UNLIKE_M = 0.05  # a joint farther from its place on the rigid skeleton is not given
 _NEARBY_S = 0.2  # over which the geometry of the views is averaged for standing errors
@@ -47,6 +50,10 @@ class _Person:
     bone_numbers: IntArray  # (B,) bones of the skeleton that the problem knows
     problem: Problem
     joints: FloatArray  # (T, J, 3) m
+    honesty: FloatArray  # (J,) factor on the variance that the problem claims
+    variance: FloatArray  # (J,) m², of a joint's smoothed path per axis, as it is to be expected
+    looseness: FloatArray  # (B,) m, by which bones change their length
+    mirror: IntArray  # (B,) the problem's bone on the other side of the body, or the bone itself
 
 
 def estimate_motion(
@@ -124,6 +131,8 @@ def _one_person(
 ) -> tuple[FloatArray | IntArray, ...]:
     """xyz, covariance, flag, root translation, root rotation, local rotation, lengths of one person."""
     person = _start(raw, rig, views, settings, skeleton)
+    person = _improved(person, _FREE_M, skeleton)
+    person = replace(person, looseness=_looseness(person))
     for sigma in _BONE_SIGMAS_M:
         person = _improved(person, max(sigma, settings.bone_sigma_m), skeleton)
     joints, covariance = _with_covariance(person, rig.covariance)
@@ -134,6 +143,8 @@ def _one_person(
     lengths = _all_lengths(person, skeleton)
     rigid = kinematics.rigid_joints(skeleton, np.where(sure[..., None], xyz, np.nan), lengths)
     sure &= ~(np.linalg.norm(rigid - xyz, axis=-1) > _UNLIKE_M)
+    moved = np.where(sure[..., None], rigid - xyz, 0.0)  # to make the skeleton rigid: off by as much, in part
+    covariance = covariance + moved[..., :, None] * moved[..., None, :]
     root, local = kinematics.bone_rotations(skeleton, rigid, raw.timestamps_s)
     return (
         np.where(sure[..., None], rigid, np.nan),
@@ -159,7 +170,7 @@ def _start(
 ) -> _Person:
     times, nu = raw.timestamps_s, settings.degrees_of_freedom
     rays = rays_from_keypoints(rig, views, settings.min_score)
-    noise = keypoint_noise(rays, raw.flag.shape, nu)
+    noise = keypoint_noise(rays, raw.flag.shape, nu, rig.covariance)
     active = raw.observed[:, 0].any(axis=0)
     if not active.any():
         raise DegenerateError(
@@ -169,48 +180,67 @@ def _start(
     frames = len(times)
     rays = rays.take(np.arange(rays.u.shape[1]).reshape(frames, -1)[:, active].ravel())
     noise = KeypointNoise(noise.variance[:, active], noise.standing, noise.memory)
-    scale = _efficiency(noise, nu) * np.repeat(noise.variance[:, None], frames, axis=1).reshape(len(rays.R), -1)
     points, covariance = raw.xyz[:, 0][:, active], raw.covariance[:, 0][:, active]
     sigma = np.sqrt(np.trace(covariance, axis1=-2, axis2=-1) / 3)
     smooth = [smooth_path(points[:, j], sigma[:, j], times, noise.memory) for j in range(len(names))]
+    density = np.array([density for _, density in smooth]) / (settings.smoothness * _smoother(noise))
+    step = float(np.median(np.diff(times))) if frames > 1 else 1.0
+    typical = [float(np.nanmedian(column)) for column in sigma.T]
+    surrogate, honesty, variance = np.transpose(
+        [white_surrogate(s, step, noise.memory, q) for s, q in zip(typical, density, strict=True)]
+    )
+    scale = curvature_factor(nu) * np.repeat((noise.variance * surrogate)[:, None], frames, axis=1)
     sources = joint_sources(skeleton, raw.joint_names)
     sources = np.where((sources[:, ~active] == 0).all(axis=1, keepdims=True), sources, 0.0)[:, active]
     complete = sources.any(axis=1)
     numbers = np.flatnonzero(complete[1:] & complete[skeleton.parents[1:]] & anatomical(skeleton))
     problem = Problem(
-        rays=rays.scaled(scale),
+        rays=rays.scaled(scale.reshape(len(rays.R), -1)),
         times=times,
-        memory=noise.memory,
         nu=nu,
         offset=np.zeros((len(rays.R), len(names), 2)),
         prior=jerk_precision(times),
-        density=np.array([density for _, density in smooth]) / (settings.smoothness * _smoother(noise)),
+        density=density,
+        surrogate=surrogate,
         bones=(sources[1:] - sources[skeleton.parents[1:]])[numbers],
         lengths=np.zeros(len(numbers)),
-        bone_sigma=settings.bone_sigma_m,
+        bone_sigma=np.full(len(numbers), settings.bone_sigma_m),
     )
     joints = np.stack([path for path, _ in smooth], axis=1)
-    return _Person(problem.rays, noise, names, sources, raw.observed[:, 0][:, active], numbers, problem, joints)
+    where = {bone: index for index, bone in enumerate(numbers)}
+    mirror = [
+        where.get(other, where[bone]) for bone, other in zip(numbers, mirrored_bones(skeleton)[numbers], strict=True)
+    ]
+    return _Person(
+        rays=problem.rays,
+        noise=noise,
+        names=names,
+        sources=sources,
+        measured=raw.observed[:, 0][:, active],
+        bone_numbers=numbers,
+        problem=problem,
+        joints=joints,
+        honesty=honesty,
+        variance=variance,
+        looseness=np.zeros(len(numbers)),
+        mirror=np.array(mirror, dtype=np.int64),
+    )
 
 
 def _smoother(noise: KeypointNoise) -> float:
     """Factor on the fitted smoothness: bodies move more smoothly than white jerk of the likeliest density.
 
-    Measured on the synthetic dances, by error and by coverage: 3 for independent errors, 1.5 for errors with memory.
+    Measured on the synthetic dances, by error and by coverage: 3 for independent errors, 0.75 for errors with memory.
     """
-    return 3.0 if noise.memory < MEMORYLESS else 1.5
-
-
-def _efficiency(noise: KeypointNoise, nu: float) -> float:
-    """Factor on the keypoints' variance for the weights in use; see `keypoint_weight`."""
-    return curvature_factor(nu) if noise.memory < MEMORYLESS else 1.0
+    return 3.0 if noise.memory < MEMORYLESS else 0.75
 
 
 def _improved(person: _Person, bone_sigma: float, skeleton: Skeleton) -> _Person:
     """One Gauss-Newton step with limbs, bone lengths and standing errors as they look from here."""
     problem, joints = person.problem, person.joints
     rays, _ = unswapped(person.rays, joints.reshape(-1, 3).T, person.names, problem.nu)
-    problem = replace(problem, rays=rays, bone_sigma=bone_sigma, lengths=_lengths(person, skeleton))
+    sigmas = np.hypot(bone_sigma, person.looseness)
+    problem = replace(problem, rays=rays, bone_sigma=sigmas, lengths=_lengths(person, skeleton))
     moved = joints.copy()
     for frames, step, _ in steps(problem, joints):
         moved[frames] += step
@@ -220,15 +250,42 @@ def _improved(person: _Person, bone_sigma: float, skeleton: Skeleton) -> _Person
 
 def _lengths(person: _Person, skeleton: Skeleton) -> FloatArray:
     """(B,) lengths of the problem's bones over the take, left and right together."""
-    edges = person.problem.bones
-    measured = np.stack([person.measured[:, row != 0].all(axis=1) for row in edges], axis=1) if len(edges) else None
-    if measured is None:
+    if not len(person.bone_numbers):
         return np.zeros(0)
-    measured |= ~measured.any(axis=0)  # a bone whose ends were never measured together: where they are thought to be
-    length, spread = bones.robust_lengths(np.einsum("bj,tjx->tbx", edges, person.joints), measured)
     full = np.full((2, len(skeleton.bone_names)), np.nan)
-    full[:, person.bone_numbers] = length, spread
+    full[:, person.bone_numbers] = _measured_lengths(person)
     return bones.symmetric_lengths(full[0], full[1], mirrored_bones(skeleton))[person.bone_numbers]
+
+
+def _measured_lengths(person: _Person) -> tuple[FloatArray, FloatArray]:
+    """(B,) length of each bone and its spread over the frames."""
+    edges = person.problem.bones
+    measured = np.stack([person.measured[:, row != 0].all(axis=1) for row in edges], axis=1)
+    measured |= ~measured.any(axis=0)  # a bone whose ends were never measured together: where they are thought to be
+    return bones.robust_lengths(np.einsum("bj,tjx->tbx", edges, person.joints), measured)
+
+
+def _looseness(person: _Person) -> FloatArray:
+    """(B,) m: how much bones change their length beyond what the smoothed path's noise explains.
+
+    What a detector calls the ends of a bone may move on the body (a neck between the shoulders, a nose).
+    """
+    if not len(person.bone_numbers):
+        return np.zeros(0)
+    spread = _measured_lengths(person)[1]
+    return np.sqrt(np.maximum(spread**2 - _CHANCE * person.problem.bones**2 @ person.variance, 0.0))
+
+
+def _length_error(person: _Person) -> FloatArray:
+    """(B,) m: the lengths' own error as independent noise of every frame that leaves as much after smoothing.
+
+    With memory, T frames hold T / τ independent ones, τ = (1 + r) / (1 - r), and smoothing makes about τ frames one;
+    both sides of the body share a length.
+    """
+    problem, memory = person.problem, person.noise.memory
+    lasting = (1 + memory) / (1 - memory)
+    sides = np.where(person.mirror == np.arange(len(person.mirror)), 1, 2)
+    return lasting * np.sqrt(problem.bones**2 @ person.variance / (sides * len(problem.times)))
 
 
 def _all_lengths(person: _Person, skeleton: Skeleton) -> FloatArray:
@@ -242,7 +299,7 @@ def _all_lengths(person: _Person, skeleton: Skeleton) -> FloatArray:
 
 def _standing_variance(problem: Problem, noise: KeypointNoise) -> FloatArray:
     """(V, J) variance of standing errors in the units of the problem's whitened residuals."""
-    return noise.standing / (_efficiency(noise, problem.nu) * noise.variance)
+    return noise.standing / (curvature_factor(problem.nu) * noise.variance * problem.surrogate)
 
 
 def _standing_offset(problem: Problem, noise: KeypointNoise, joints: FloatArray) -> FloatArray:
@@ -259,6 +316,8 @@ def _standing_offset(problem: Problem, noise: KeypointNoise, joints: FloatArray)
 
 def _with_covariance(person: _Person, camera_covariance: FloatArray) -> tuple[FloatArray, FloatArray]:
     """The last step: joints (T, J, 3), and the covariance of the skeleton's joints (T, S, 3, 3)."""
+    loose = np.hypot(person.problem.bone_sigma, _length_error(person))
+    person = replace(person, problem=replace(person.problem, bone_sigma=loose))
     problem, joints = person.problem, person.joints.copy()
     first = person.sources.argmax(axis=1)
     second = person.sources.shape[1] - 1 - person.sources[:, ::-1].argmax(axis=1)
@@ -267,6 +326,7 @@ def _with_covariance(person: _Person, camera_covariance: FloatArray) -> tuple[Fl
         assert full is not None, "steps gives covariance when asked to"
         joints[frames] += step
         square = full.reshape(len(step), step.shape[1], 3, step.shape[1], 3)
+        square = square * np.sqrt(np.outer(person.honesty, person.honesty))[:, None, :, None]
         pairs = ((first, first), (first, second), (second, first), (second, second))
         covariance[frames] = sum(square[:, a, :, b].swapaxes(0, 1) for a, b in pairs) / 4
     covariance = _bridged(person, joints, covariance)
@@ -277,8 +337,7 @@ def _with_covariance(person: _Person, camera_covariance: FloatArray) -> tuple[Fl
         cameras = covariance_from_cameras(problem.rays, points, problem.nu, camera_covariance)
         cameras = cameras.reshape(*joints.shape, 3)
         cameras = (cameras[:, first] + cameras[:, second]) / 2
-        larger = np.trace(cameras, axis1=-2, axis2=-1) > np.trace(extra, axis1=-2, axis2=-1)
-        extra = np.where(larger[..., None, None], cameras, extra)
+        extra = extra + cameras
     return joints, covariance + extra
 
 
@@ -317,4 +376,45 @@ def _standing_covariance(person: _Person) -> FloatArray:
     width = min(2 * int(_NEARBY_S / step) + 1, len(information))
     information = uniform_filter1d(information, width, axis=0, mode="nearest") + _SMALL_RIDGE * np.eye(3)
     variance = _standing_variance(problem, person.noise).mean(axis=0)
-    return variance[:, None, None] * np.linalg.inv(information)
+    standing = variance[:, None, None] * np.linalg.inv(information)
+    shared = _shared(problem.offset)
+    few = max(2 * len(problem.rays.R) - 3, 3)  # what all joints share is measured on that many numbers: Student t
+    return shared * few / (few - 2) * standing + (1 - shared) * _less_bones(person, standing)
+
+
+def _shared(offset: FloatArray) -> float:
+    """Share of the standing errors (V, J, 2) that all joints of a view have in common: of the cameras, not the joints.
+
+    The variance between views over the total, as in an analysis of variance. Bones show nothing of it.
+    """
+    joints = offset.shape[1]
+    total = (offset**2).sum()
+    if joints < 2 or total == 0:
+        return 0.0
+    between = joints * (offset.mean(axis=1) ** 2).sum() / total  # 1 / joints by chance
+    return float(np.clip((joints * between - 1) / (joints - 1), 0.0, 1.0))
+
+
+def _less_bones(person: _Person, standing: FloatArray) -> FloatArray:
+    """(T, J, 3, 3) standing covariance D less what rigid bones show of it.
+
+    Standing errors d pull the bones, N = their directions, by N d; the lengths, mean over the take and both sides of
+    the body (M), follow by M N̄ d; the joints answer by K (N - M N̄) d with K = D Nᵀ (N D Nᵀ + σ²)⁻¹.
+    """
+    edges, sigma = person.problem.bones, person.problem.bone_sigma
+    if not len(edges):
+        return standing
+    vectors = np.einsum("bj,tjx->tbx", edges, person.joints)
+    unit = vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-6)
+    rows = edges[..., None] * unit[:, :, None]  # N (T, B, J, 3)
+    lengths = 0.5 * (np.eye(len(edges)) + np.eye(len(edges))[person.mirror])
+    free = rows - np.tensordot(lengths, rows.mean(axis=0), 1)
+    pull = np.einsum("tbjx,tjxy->tbjy", rows, standing)
+    free_pull = np.einsum("tbjx,tjxy->tbjy", free, standing)
+    flat = (len(rows), len(edges), -1)
+    seen = pull.reshape(flat) @ rows.reshape(flat).swapaxes(1, 2)
+    change = free_pull.reshape(flat) @ free.reshape(flat).swapaxes(1, 2)
+    gain = np.linalg.solve(seen + sigma**2 * np.eye(len(edges)), pull.reshape(flat)).reshape(pull.shape)  # Kᵀ
+    crossed = np.einsum("tbjx,tbjy->tjxy", gain, free_pull)
+    moved = (change @ gain.reshape(flat)).reshape(gain.shape)
+    return standing - crossed - crossed.swapaxes(-1, -2) + np.einsum("tbjx,tbjy->tjxy", gain, moved)

@@ -1,7 +1,9 @@
 """One person's joints over the whole take as one Gauss-Newton problem in information form.
 
-Terms: Student-t reprojection residuals with error memory, third derivatives in time, bone lengths. Unknown are the
+Terms: Student-t reprojection residuals (errors with memory enter as larger white ones), third derivatives
+in time, bone lengths. Unknown are the
 layout's joints; derived joints (pelvis, neck) are linear in them, so bones may end there.
+A further soft term (a contact) adds to what `_bone_terms` gives: information (n, 3J, 3J) and pull (n, 3J) per frame.
 """
 
 from __future__ import annotations
@@ -14,14 +16,13 @@ import numpy as np
 from ..geometry.keypoint_noise import whitened_residuals
 from ..geometry.reprojection import Rays, residual
 from ..geometry.triangulation import robust_weight
-from ..shapes import BoolArray, FloatArray
-from .smoothing import LAGS, Blocks, Stretch, frame_correlation, memory_precision, solve_stretches
+from ..shapes import FloatArray
+from .smoothing import LAGS, Blocks, Stretch, solve_stretches
 
 _BLOCK = LAGS  # frames per block of the system
 _STRETCH = 72  # blocks solved at a time
 _LOOK_AHEAD_S, _LOOK_AHEAD_FRAMES = 0.8, (45, 240)
 _LONGEST_LOOK_AHEAD = 600  # frames, where a joint is hidden when a stretch ends
-_TAME = 10.0  # squared sigmas; wilder keypoints do not take part in the memory of errors
 _DAMPING = 1e-2  # 1/m²: joints without any information move by less than metres
 
 
@@ -31,14 +32,14 @@ class Problem:
 
     rays: Rays  # T·J points; covariances include the measured noise
     times: FloatArray  # (T,) s
-    memory: float  # of keypoint errors from frame to frame
     nu: float  # degrees of freedom of keypoint errors
     offset: FloatArray  # (V, J, 2) standing errors taken off, in sigmas
     prior: FloatArray  # (LAGS + 1, T) bands for density 1
     density: FloatArray  # (J,) m²/s⁵
+    surrogate: FloatArray  # (J,) how much larger the rays' covariances are than those of single keypoints
     bones: FloatArray  # (B, J) bone vector = row · joints
     lengths: FloatArray  # (B,) m
-    bone_sigma: float  # m
+    bone_sigma: FloatArray  # (B,) m
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -115,7 +116,9 @@ def _assemble(
     frames, count = problem.shape
     first, last = blocks[0] * _BLOCK, min(blocks[1] * _BLOCK, frames)
     padded = (blocks[1] - blocks[0]) * _BLOCK
-    bands, right = _data_terms(problem, joints, (first, last), curvature)
+    information, right = _data_terms(problem, joints, (first, last), curvature)
+    bands = np.zeros((LAGS + 1, *information.shape))
+    bands[0] = information
     for lag in range(LAGS + 1):
         strength = problem.prior[lag, first:last, None] / problem.density + (_DAMPING if lag == 0 else 0)
         bands[lag] += strength[..., None, None] * np.eye(3)
@@ -156,61 +159,24 @@ def _place_bands(bands: FloatArray, diagonal: FloatArray, below: FloatArray) -> 
 def _data_terms(
     problem: Problem, joints: FloatArray, frames: tuple[int, int], curvature: bool
 ) -> tuple[FloatArray, FloatArray]:
-    """Information of the keypoints as bands (LAGS + 1, n, J, 3, 3), and their pull (n, J, 3)."""
-    total, count = problem.shape
-    margin = 2 * LAGS  # so that the links over the ends are the same in every stretch
-    low, high = max(frames[0] - margin, 0), min(frames[1] + margin, total)
+    """Information of the keypoints (n, J, 3, 3), and their pull (n, J, 3)."""
+    count = problem.shape[1]
+    low, high = frames
     rays = problem.rays.take(slice(low * count, high * count))
     points = joints[low:high].reshape(-1, 3).T
-    correlation = frame_correlation(problem.times, problem.memory)[:, low:high]
-    bands, pull = np.zeros((LAGS + 1, high - low, count, 3, 3)), np.zeros((high - low, count, 3))
-    error = whitened_residuals(rays, points).reshape(len(rays.R), high - low, count, 2) - problem.offset[:, None]
+    shape = (high - low, count)
+    error = whitened_residuals(rays, points).reshape(len(rays.R), *shape, 2) - problem.offset[:, None]
+    information, pull = np.zeros((*shape, 3, 3)), np.zeros((*shape, 3))
     for view in range(len(rays.R)):
-        slope = _whitened_slope(rays, view, points).reshape(high - low, count, 2, 3)
-        seen = rays.seen[view].reshape(high - low, count)
-        _add_view(bands, pull, (slope, error[view], seen), correlation, problem.nu, curvature)
-    inner = slice(frames[0] - low, frames[1] - low)
-    return bands[:, inner], pull[inner]
-
-
-def _add_view(
-    bands: FloatArray,
-    pull: FloatArray,
-    terms: tuple[FloatArray, FloatArray, BoolArray],
-    correlation: FloatArray,
-    nu: float,
-    curvature: bool,
-) -> None:
-    slope, error, seen = terms
-    delta = (error**2).sum(axis=-1)
-    tame = seen & (delta < _TAME)
-    root = np.sqrt(np.where(seen, keypoint_weight(delta, nu, correlation), 0.0))
-    links = memory_precision(tame, correlation)
-    links[0] += seen & ~tame
-    slope, error = root[..., None, None] * slope, root[..., None] * error
-    informative = slope
-    if curvature:
-        curved = _curved(slope, error, delta, nu)
-        informative = np.where((tame & correlation.any())[..., None, None], slope, curved)
-    across = informative.swapaxes(-1, -2)
-    turned = slope.swapaxes(-1, -2)
-    bands[0] += links[0][..., None, None] * (across @ informative)
-    pull += links[0][..., None] * (turned @ error[..., None])[..., 0]
-    for lag in range(1, LAGS + 1 if correlation.any() else 1):
-        link = links[lag, lag:]
-        bands[lag, lag:] += link[..., None, None] * (across[lag:] @ informative[:-lag])
-        pull[lag:] += link[..., None] * (turned[lag:] @ error[:-lag, ..., None])[..., 0]
-        pull[:-lag] += link[..., None] * (turned[:-lag] @ error[lag:, ..., None])[..., 0]
-
-
-def keypoint_weight(delta: FloatArray, nu: float, correlation: FloatArray) -> FloatArray:
-    """The t's weight; where errors have memory, 1 for all but wild keypoints.
-
-    Neighbouring errors with memory enter by their difference, and weights that change from frame to frame would make
-    a difference, and so information, out of an error that stays.
-    """
-    weight = robust_weight(delta, nu)
-    return np.where(delta < _TAME, 1.0, weight) if correlation.any() else weight
+        slope = _whitened_slope(rays, view, points).reshape(*shape, 2, 3)
+        delta = (error[view] ** 2).sum(axis=-1) * problem.surrogate
+        root = np.sqrt(robust_weight(delta, problem.nu) * rays.seen[view].reshape(shape))[..., None]
+        slope, residuals = root[..., None] * slope, root * error[view]
+        pull += (slope.swapaxes(-1, -2) @ residuals[..., None])[..., 0]
+        if curvature:
+            slope = _curved(slope, residuals, delta, problem.nu)
+        information += slope.swapaxes(-1, -2) @ slope
+    return information, pull
 
 
 def _curved(slope: FloatArray, error: FloatArray, delta: FloatArray, nu: float) -> FloatArray:
@@ -234,7 +200,7 @@ def _bone_terms(problem: Problem, joints: FloatArray) -> tuple[FloatArray, Float
     count = joints.shape[1]
     vectors = np.einsum("bj,tjx->tbx", problem.bones, joints)
     length = np.maximum(np.linalg.norm(vectors, axis=-1), 1e-6)
-    rows = problem.bones[..., None] * (vectors / length[..., None])[:, :, None, :] / problem.bone_sigma
+    rows = problem.bones[..., None] * (vectors / (length * problem.bone_sigma)[..., None])[:, :, None, :]
     rows = rows.reshape(len(joints), -1, 3 * count)
     off = (length - problem.lengths) / problem.bone_sigma
     return rows.swapaxes(1, 2) @ rows, -(off[:, None] @ rows)[:, 0]

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import numpy as np
+from scipy.integrate import simpson
 from scipy.linalg import cho_solve_banded, cholesky_banded, get_lapack_funcs
 from scipy.ndimage import median_filter
 
@@ -112,6 +113,43 @@ def smooth_path(
     inside = np.flatnonzero(seen)
     path = path[np.clip(np.arange(len(times)), inside[0], inside[-1])]
     return path, density
+
+
+class Surrogate(NamedTuple):
+    """White noise that stands for a joint's errors with memory; see `white_surrogate`."""
+
+    scale: float  # variance of the white noise over that of the errors
+    honesty: float  # mean squared error of the smoothed path over the variance that the smoother claims
+    variance: float  # m², mean squared error of the smoothed path, per axis
+
+
+def white_surrogate(
+    sigma: float,  # m
+    step: float,  # s
+    memory: float,
+    density: float,  # m²/s⁵
+) -> Surrogate:
+    """The best white noise to smooth errors with memory with, and how honest the smoother's variance then is.
+
+    A smoother for white noise of variance κσ² has gain H = W / (W + P/q) at every frequency. Under errors of variance
+    σ² and first-order memory, and motion of density q, its mean squared error is the integral of |H|² S + (1 - H)² q/P
+    (S, q/P: the spectra). Links between neighbouring errors would be exact where the memory is; but any change of a
+    keypoint's stated variance would turn an error that stays into information, and real detectors have many.
+
+    Convention:
+        steady state, even steps; κ minimises the error.
+    """
+    frequency = np.geomspace(1e-5, np.pi, 600)
+    stiffness = (2 * np.sin(frequency / 2)) ** (2 * LAGS) / (step**5 * density)
+    spectrum = sigma**2 * (1 - memory**2) / (1 - 2 * memory * np.cos(frequency) + memory**2)
+    scales = np.geomspace(0.2, (1 + memory) / (1 - memory), 24) if memory >= MEMORYLESS else np.ones(1)
+    white = 1 / (scales[:, None] * sigma**2)
+    claimed = 1 / (white + stiffness)
+    error = claimed**2 * (white**2 * spectrum + stiffness)
+    claim, total = (np.asarray(simpson(part, x=frequency)) for part in (claimed, error))
+    best = int(total.argmin())
+    honesty = float(total[best] / claim[best]) if memory >= MEMORYLESS else 1.0
+    return Surrogate(float(scales[best]), honesty, float(total[best]) / np.pi)
 
 
 def interpolate(points: FloatArray, times: FloatArray) -> FloatArray:

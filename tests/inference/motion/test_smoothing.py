@@ -12,6 +12,7 @@ from inference.motion.smoothing import (
     memory_precision,
     smooth_path,
     solve_stretches,
+    white_surrogate,
 )
 
 
@@ -116,3 +117,26 @@ def test_interpolate_by_hand() -> None:
     filled = interpolate(points, np.array([0.0, 1, 2, 5]))
     np.testing.assert_allclose(filled, [[0, 2], [0, 2], [1, 2.5], [4, 4]])
     assert not interpolate(np.full((3, 2), np.nan), np.arange(3.0)).any()
+
+
+def test_the_surrogate_predicts_the_error_of_smoothing_under_memory() -> None:
+    """Dense smoother of 301 frames for white noise κσ² against AR(1) errors and the prior: error in the middle.
+
+    The exact error of that smoother is C (W R W + P/q) C; integral and sum agree within 10 % away from the ends.
+    """
+    sigma, step, memory, density, frames = 0.01, 1 / 30, 0.8, 50.0, 301
+    found = white_surrogate(sigma, step, memory, density)
+    prior = _dense(jerk_precision(np.arange(frames) * step)) / density
+    white = 1 / (found.scale * sigma**2)
+    claimed = np.linalg.inv(prior + white * np.eye(frames))
+    lag = np.abs(np.subtract.outer(np.arange(frames), np.arange(frames)))
+    error = claimed @ (white**2 * sigma**2 * memory**lag + prior) @ claimed
+    middle = frames // 2
+    assert found.variance == pytest.approx(error[middle, middle], rel=0.1)
+    assert found.honesty == pytest.approx(error[middle, middle] / claimed[middle, middle], rel=0.1)
+    assert found.honesty > 1.2 or found.scale > 1.5  # smoothing as if without memory claims too little
+
+
+def test_the_surrogate_of_errors_without_memory_is_themselves() -> None:
+    found = white_surrogate(0.01, 1 / 60, 0.0, 50.0)
+    assert (found.scale, found.honesty) == (1.0, 1.0) and 0 < found.variance < 1e-4
