@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Generator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import bpy
@@ -13,6 +13,7 @@ import numpy as np
 
 from ..inference.errors import Cancelled, InputError
 from ..inference.files.solution import read_solution
+from ..inference.report.written import read_warnings
 from ..inference.take import Take, read_take
 from ..inference.types import Keypoints3D, Solution
 from .host.export import Exported, export
@@ -72,9 +73,13 @@ def read_result(solution_file: Path) -> Prepared:
 
 
 def enter_steps(context: bpy.types.Context, request: Request, prepared: Prepared) -> Generator[float, None, BuiltScene]:
-    """Enter a result into the scene in short steps, and remember in the scene where it came from."""
+    """Enter a result into the scene in short steps, and remember in the scene where it came from.
+
+    The warnings are those of the solve, then those of building the scene.
+    """
     scene = context.scene
     built = yield from build_steps(context, prepared, take_info(request.take))
+    built = replace(built, warnings=(*read_warnings(request.out), *built.warnings))
     kept = scene.sightline
     kept.take, kept.take_path = request.take.name, str(request.take.path)
     kept.solution_path, kept.report_path = str(request.out / "solution.npz"), str(request.out / "report.html")

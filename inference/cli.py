@@ -24,6 +24,7 @@ from .perception.manage import add_model, list_models
 from .perception.packs import fetch_pack
 from .pipeline import solve
 from .progress import BarProgress, JsonProgress, Progress
+from .report.written import read_warnings
 from .take import parse_overrides, read_take, split_overrides
 
 
@@ -108,6 +109,8 @@ def _solve(options: argparse.Namespace) -> None:
     solution = solve(take, options.out, _progress(options.progress))
     frames, persons = solution.solved.xyz.shape[:2]
     share = solution.solved.observed.mean()
+    for warning in read_warnings(options.out):
+        sys.stderr.write(f"warning: {warning}\n")
     sys.stderr.write(
         f"{take.name}: {frames} frames, {persons} person(s), {share:.1%} of joints observed; "
         f"see {options.out / 'report.html'}\n"

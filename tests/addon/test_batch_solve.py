@@ -83,6 +83,13 @@ def test_one_take(child, tmp_path, capsys):
     assert (bpy.context.scene.frame_start, bpy.context.scene.frame_end) == (1, 6)
 
 
+def test_warnings_of_the_solve_are_told(child, tmp_path, capsys):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "report.json").write_text('{"warnings": ["cam01 does not fit"]}')
+    assert BATCH.main([str(write_take(tmp_path / "in")), "--out", str(tmp_path / "out")]) == 0
+    assert "warning: cam01 does not fit\n" in capsys.readouterr().err
+
+
 def test_several_takes_have_a_folder_each(child, tmp_path):
     takes = [str(write_take(tmp_path / name, name)) for name in ("one", "two")]
     assert BATCH.main([*takes, "--out", str(tmp_path / "out"), "--progress", "none"]) == 0

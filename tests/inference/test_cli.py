@@ -36,6 +36,12 @@ def test_solve_ends_with_zero_and_says_where_to_look(take: Path, capsys: pytest.
     assert (out / "solution.npz").is_file()
 
 
+def test_warnings_of_the_solve_are_told(take: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    take.write_text(take.read_text().replace("[take]", "[take]\npersons = 2", 1))
+    assert main(["solve", str(take), "--out", str(take.parent / "out"), "--progress", "none"]) == 0
+    assert "warning: 2 persons are asked for, 1 found" in capsys.readouterr().err
+
+
 def test_settings_reach_the_solve(take: Path, capsys: pytest.CaptureFixture[str]) -> None:
     arguments = ["solve", str(take), "--out", str(take.parent / "out"), "--progress", "none", "--set"]
     assert main([*arguments, "smothness=2"]) == 2
