@@ -104,13 +104,25 @@ def take_clock(take: Take, opened: list[OpenedView], tracks: list[Keypoints2D]) 
         for item, keypoints in zip(opened, tracks, strict=True)
         if len(keypoints.timestamps_s)
     ]
-    starts, ends = sorted(s for s, _ in spans), sorted((e for _, e in spans), reverse=True)
-    if len(spans) < 2 or starts[1] > ends[1] + 1.0 / fps:
+    begin, end = _together(spans, 1.0 / fps)
+    if begin > end + 1.0 / fps:
         runs = ", ".join(f"{item.name} {s:.2f}-{e:.2f} s" for item, (s, e) in zip(opened, spans, strict=False))
-        raise InputError(f"no two views run at the same time ({runs}); check offset_s, start and end")
-    first = max(starts[1], take.start_s) * fps
-    last = min(ends[1], math.inf if take.end_s is None else take.end_s) * fps
+        raise InputError(f"no two views run at the same time ({runs}); check their offset_s")
+    first = max(begin, take.start_s) * fps
+    last = min(end, math.inf if take.end_s is None else take.end_s) * fps
     steps = np.arange(math.ceil(first - _CLOCK_TOLERANCE), math.floor(last + _CLOCK_TOLERANCE) + 1)
     if not len(steps):
-        raise InputError(f"the take has no frame between {first / fps:.2f} s and {last / fps:.2f} s at {fps:g} fps")
+        raise InputError(
+            f"start and end of the take leave no frame at {fps:g} fps; two views run from {begin:.2f} s to {end:.2f} s"
+        )
     return steps / fps
+
+
+def _together(spans: list[tuple[float, float]], tolerance: float) -> tuple[float, float]:
+    """Return the first and the last moment at which two of the spans (start, end) run at once; inf, -inf if none do."""
+    begin, end, latest = math.inf, -math.inf, -math.inf
+    for start, stop in sorted(spans):
+        if start <= latest + tolerance:
+            begin, end = min(begin, start), max(end, min(stop, latest))
+        latest = max(latest, stop)
+    return begin, end

@@ -109,3 +109,20 @@ def test_a_found_clock_places_a_view_and_a_given_offset_wins() -> None:
     np.testing.assert_allclose(item.on_take_clock(np.array([0.0, 1.0])), [0.5, 1.6])
     assert clock([opened("a", 600), item])[[0, -1]] == pytest.approx([0.5, 1.6])
     assert replace(opened("c", 10, offset_s=2.0), found_offset_s=7.0).offset_s == 2.0
+
+
+def test_times_are_those_in_which_two_views_run() -> None:
+    """Views of 1 s: the first has ended when the others, half a second apart, begin."""
+    views = [opened(name, 61, offset_s=offset) for name, offset in (("a", 0.0), ("b", 5.0), ("c", 5.5))]
+    assert clock(views)[[0, -1]] == pytest.approx([5.5, 6.0])
+
+
+@pytest.mark.parametrize("offsets", [(0.0, 5.0), (0.0, 5.0, 10.0, 15.0)])
+def test_views_that_never_run_together_are_refused(offsets: tuple[float, ...]) -> None:
+    with pytest.raises(InputError, match="no two views run at the same time"):
+        clock([opened(f"v{offset:g}", 60, offset_s=offset) for offset in offsets])
+
+
+def test_start_and_end_that_leave_nothing_are_named() -> None:
+    with pytest.raises(InputError, match=r"start and end .* two views run from 0\.00 s to 0\.98 s"):
+        clock([opened("a", 60), opened("b", 60)], start_s=3.0, end_s=4.0)
