@@ -1,13 +1,15 @@
-"""Who is who across the views: tracks of one view each become persons of the take, by geometry.
+"""Who is who across the views: pieces of tracks become persons of the take, by geometry and by continuity in space.
 
-Two tracks are one person as far as their joints lie on each other's epipolar lines. Tracks are merged, nearest pair
-first, while every pair of the group agrees and no view shows the person twice at a time. Who is wanted are those with
-the most support (views and frames), not those with the biggest boxes: a bystander in one or two views has little.
+Tracks are cut where they may have changed to another person (`tracklets`). Two pieces are one person as far as their
+joints lie on each other's epipolar lines: long pieces are merged, nearest pair first, while every pair of the group
+agrees and no view shows the person twice at a time; short ones join the group that fits them best. Groups that follow
+each other in time and place are one person (`stitching`). Who is wanted are those with the most support (views and
+frames), not those with the biggest boxes: a bystander in one or two views has little.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
@@ -15,24 +17,115 @@ import numpy as np
 
 from ..config import AssociationSettings
 from ..errors import DegenerateError, InputError, ShapeError
-from ..shapes import BoolArray, FloatArray
-from ..types import Camera, CameraRig, Keypoints2D
+from ..shapes import FloatArray, IntArray
+from ..types import CameraRig, Keypoints2D
+from .epipolar import epipolar_distance
 from .projection import undistort_points
+from .stitching import End, Passage, end_of, successions
+from .tracklets import Tracklet, cut_together, tracklets
+from .triangulation import linear_triangulation
 
 _MIN_SCORE = 0.3  # of a keypoint that has a say
-_MIN_SHARED = 12  # keypoints seen by both tracks, below which nothing is known of the pair
-_MIN_FRAMES = 3  # in which two views see a person
-_WORST_SHARE = 0.5  # a pair is judged by its median error, so that swapped limbs and wild keypoints have no say
+_MIN_SHARED = 12  # keypoints seen by both pieces, below which nothing is known of the pair
+_MIN_FRAMES, _LEAST_S = 3, 0.25  # in which two views see a person, the longer of the two
+_LONG_S = 0.3  # pieces this long found groups, shorter ones join them
+_FEW_FRAMES = 10.0  # shared frames below which an error is less trusted
+_PIECE_S = 0.15  # all views are cut together at most this often while people meet
+_END_FRAMES = 20  # that show where a passage begins or ends
 
 
-@dataclass(frozen=True, eq=False)
-class _Track:
-    """One track of one view."""
+@dataclass(frozen=True)
+class _Link:
+    """What two pieces of different views have in common."""
 
-    view: int
-    slot: int
-    rays: FloatArray  # (T, J, 2) normalised coordinates, NaN where the keypoint has no say
-    present: BoolArray  # (T,)
+    error_px: float  # median epipolar distance
+    frames: int
+
+    @property
+    def cost(self) -> float:
+        return self.error_px * (1 + _FEW_FRAMES / self.frames)
+
+
+@dataclass(eq=False)
+class _Group:
+    """Pieces that are one person."""
+
+    members: list[int]
+    present: set[int]  # view · T + frame
+
+
+class _Grouping:
+    """Pieces gathered into groups; grows by merging."""
+
+    def __init__(self, pieces: Sequence[Tracklet], links: Sequence[dict[int, _Link]], frames: int) -> None:
+        """Every piece is a group of its own at first."""
+        self.pieces, self.links, self.frames = pieces, links, frames
+        self.group_of = list(range(len(pieces)))
+        self.groups: dict[int, _Group] = {}
+        for number, piece in enumerate(pieces):
+            self.groups[number] = _Group([number], set((piece.view * frames + piece.frames).tolist()))
+
+    def errors_between(self, a: int, b: int) -> list[_Link]:
+        """Links of the pieces of two groups."""
+        small, other = sorted((a, b), key=lambda group: len(self.groups[group].members))
+        members = self.groups[small].members
+        return [link for i in members for j, link in self.links[i].items() if self.group_of[j] == other]
+
+    def compatible(self, a: int, b: int, worst_px: float) -> bool:
+        """Whether two groups may be one person: never twice in a view at a time, and no pair disagrees."""
+        return self.groups[a].present.isdisjoint(self.groups[b].present) and all(
+            link.error_px <= worst_px for link in self.errors_between(a, b)
+        )
+
+    def supported(self, group: _Group) -> tuple[IntArray, IntArray]:
+        """Frames in which somebody sees the person, and how many views do."""
+        frames = np.fromiter(group.present, np.int64, len(group.present)) % self.frames
+        return np.unique(frames, return_counts=True)
+
+    def support(self, group: _Group) -> int:
+        """Views beyond the first that see the person, summed over frames."""
+        frames, views = self.supported(group)
+        return int(views.sum() - len(frames))
+
+    def merge(self, a: int, b: int) -> None:
+        """Make group b part of group a."""
+        gone = self.groups.pop(b)
+        self.groups[a].members += gone.members
+        self.groups[a].present |= gone.present
+        for number in gone.members:
+            self.group_of[number] = a
+
+    def merge_nearest(self, chosen: Iterable[int], worst_px: float) -> None:
+        """Merge the groups of the chosen pieces, nearest pair first."""
+        some = set(chosen)
+        pairs = [
+            (link.cost, i, j)
+            for i in some
+            for j, link in self.links[i].items()
+            if i < j and j in some and link.error_px <= worst_px
+        ]
+        for _, i, j in sorted(pairs):
+            a, b = self.group_of[i], self.group_of[j]
+            if a != b and self.compatible(a, b, worst_px):
+                self.merge(a, b)
+
+    def join(self, short: Iterable[int], worst_px: float) -> None:
+        """Let each short piece join the group whose pieces it fits best on average, best fit first."""
+        found = []
+        for number in short:
+            near: dict[int, list[_Link]] = {}
+            for j, link in self.links[number].items():
+                near.setdefault(self.group_of[j], []).append(link)
+            for group, links in near.items():
+                mean = sum(link.error_px * link.frames for link in links) / sum(link.frames for link in links)
+                if mean <= worst_px and len(self.groups[group].members) > 1:
+                    found.append((mean, number, group))
+        for _, number, group in sorted(found):
+            alone = self.group_of[number] == number and len(self.groups[number].members) == 1
+            if not alone or group not in self.groups:
+                continue
+            if self.groups[group].present.isdisjoint(self.groups[number].present):
+                self.merge(group, number)
 
 
 def choose_people(
@@ -62,22 +155,26 @@ def choose_people(
         DegenerateError: nobody is seen by two views; the message says what each view shows.
     """
     _check_common(rig, views)
-    tracks = _tracks(rig, views)
-    errors = _pair_errors(rig, tracks)
-    groups = _merged(tracks, errors, settings.max_ray_error_px)
-    groups.sort(key=lambda group: (-_support([tracks[i] for i in group]), _mean_error(group, errors)))
-    people = [[tracks[i] for i in group] for group in groups]
-    chosen = [group for group in people if _support(group) >= min(_MIN_FRAMES, len(views[0].timestamps_s))]
+    times = views[0].timestamps_s
+    step = float(np.median(np.diff(times))) if len(times) > 1 else 1.0
+    pieces = _pieces(views, max(round(_PIECE_S / step), 1))
+    grouping = _Grouping(pieces, _links(rig, views, pieces), len(times))
+    worst_px, long = settings.max_ray_error_px, min(round(_LONG_S / step), len(times) // 4)
+    grouping.merge_nearest((n for n, piece in enumerate(pieces) if len(piece.frames) >= long), worst_px)
+    grouping.join((n for n, piece in enumerate(pieces) if len(piece.frames) < long), worst_px)
+    grouping.merge_nearest(range(len(pieces)), worst_px)
+    _join_passages(rig, views, grouping, worst_px)
+    enough = min(max(_MIN_FRAMES, round(_LEAST_S / step)), len(times))
+    chosen = [group for group in grouping.groups.values() if grouping.support(group) >= enough]
+    chosen.sort(key=lambda group: (-grouping.support(group), _mean_error(group, grouping.links)))
     if not chosen:
-        seen = ", ".join(
-            f"{view.view}: {sum(track.view == number for track in tracks)} tracks" for number, view in enumerate(views)
-        )
+        seen = ", ".join(f"{view.view}: {view.observed.any(axis=(0, 2)).sum()} tracks" for view in views)
         raise DegenerateError(
-            f"no person is seen by two views at once within {settings.max_ray_error_px:g} px ({seen}); "
+            f"no person is seen by two views at once within {worst_px:g} px ({seen}); "
             "check that the calibration belongs to these videos, their offset_s, and max_ray_error_px"
         )
-    chosen = chosen[:persons] if persons else chosen
-    return tuple(_gathered(view, number, chosen) for number, view in enumerate(views))
+    people = [[pieces[i] for i in group.members] for group in (chosen[:persons] if persons else chosen)]
+    return tuple(_gathered(view, number, people, np.arange(len(times))) for number, view in enumerate(views))
 
 
 def _check_common(rig: CameraRig, views: Sequence[Keypoints2D]) -> None:
@@ -91,101 +188,98 @@ def _check_common(rig: CameraRig, views: Sequence[Keypoints2D]) -> None:
             raise ShapeError(f"view {view.view!r} differs from view {first.view!r} in its joints or times")
 
 
-def _tracks(rig: CameraRig, views: Sequence[Keypoints2D]) -> list[_Track]:
-    tracks = []
-    for number, (camera, view) in enumerate(zip(rig.cameras, views, strict=True)):
+def _pieces(views: Sequence[Keypoints2D], shortest: int) -> list[Tracklet]:
+    """Tracklets of all views, cut together wherever people meet in any: there identity follows from place alone."""
+    found, meetings = zip(*(tracklets(number, view) for number, view in enumerate(views)), strict=True)
+    cuts: list[int] = []
+    for frame in np.unique(np.concatenate(meetings)):
+        if not cuts or frame - cuts[-1] >= shortest:
+            cuts.append(int(frame))
+    return cut_together([piece for pieces in found for piece in pieces], np.array(cuts, np.int64))
+
+
+def _links(rig: CameraRig, views: Sequence[Keypoints2D], pieces: Sequence[Tracklet]) -> list[dict[int, _Link]]:
+    """For each piece, the pieces of other views at the same time and how far apart they are."""
+    links: list[dict[int, _Link]] = [{} for _ in pieces]
+    rays = []
+    for camera, view in zip(rig.cameras, views, strict=True):
         counted = view.observed & (view.score >= _MIN_SCORE)
-        rays = undistort_points(camera.intrinsics, np.where(counted[..., None], view.xy, np.nan))
-        for slot in range(view.xy.shape[1]):
-            present = view.observed[:, slot].any(axis=-1)
-            tracks.append(_Track(number, slot, rays[:, slot], present))
-    return tracks
-
-
-def _pair_errors(rig: CameraRig, tracks: Sequence[_Track]) -> FloatArray:
-    """(N, N) median distance of the tracks' joints from each other's epipolar lines, px; NaN where unknown."""
-    errors = np.full((len(tracks), len(tracks)), np.nan)
-    for i, j in combinations(range(len(tracks)), 2):  # a handful of tracks
-        a, b = tracks[i], tracks[j]
-        if a.view == b.view:
+        rays.append(undistort_points(camera.intrinsics, np.where(counted[..., None], view.xy, np.nan)))
+    by_slot: dict[tuple[int, int], list[int]] = {}
+    for number, piece in enumerate(pieces):
+        by_slot.setdefault((piece.view, piece.slot), []).append(number)
+    for (a, slot_a), (b, slot_b) in combinations(by_slot, 2):  # a handful of tracks
+        if a == b:
             continue
-        distance = _epipolar_distance(rig.cameras[a.view], rig.cameras[b.view], a.rays, b.rays)
-        if np.isfinite(distance).sum() >= _MIN_SHARED:
-            errors[i, j] = errors[j, i] = np.nanquantile(distance, _WORST_SHARE)
-    return errors
+        distance = epipolar_distance(rig.cameras[a], rig.cameras[b], rays[a][:, slot_a], rays[b][:, slot_b])
+        others = by_slot[b, slot_b]
+        starts, stops = (np.array([pieces[j].frames[end] for j in others]) for end in (0, -1))
+        for i in by_slot[a, slot_a]:
+            own = pieces[i].frames
+            for k in range(np.searchsorted(stops, own[0]), np.searchsorted(starts, own[-1], side="right")):
+                link = _link(own, pieces[others[k]].frames, distance)
+                if link is not None:
+                    links[i][others[k]] = links[others[k]][i] = link
+    return links
 
 
-def _epipolar_distance(first: Camera, second: Camera, x: FloatArray, y: FloatArray) -> FloatArray:
-    """(...) larger of the two distances of normalised points from each other's epipolar lines, px.
-
-    ``yᵀ E x = 0`` with ``E = [t]× R`` of second from first (Hartley & Zisserman 2004, equation 9.12).
-    """
-    R = second.R @ first.R.T
-    t = second.t - R @ first.t
-    E = np.cross(np.eye(3), t) @ R
-    x1 = np.concatenate([x, np.ones_like(x[..., :1])], axis=-1)
-    y1 = np.concatenate([y, np.ones_like(y[..., :1])], axis=-1)
-    line_y, line_x = x1 @ E.T, y1 @ E
-    product = np.abs((y1 * line_y).sum(axis=-1))
-    in_second = product / np.linalg.norm(line_y[..., :2], axis=-1) * _focal(second)
-    in_first = product / np.linalg.norm(line_x[..., :2], axis=-1) * _focal(first)
-    return np.maximum(in_first, in_second)
+def _link(first: IntArray, second: IntArray, distance: FloatArray) -> _Link | None:
+    """A pair is judged by its median error, so that swapped limbs and wild keypoints have no say."""
+    both = np.intersect1d(first, second, assume_unique=True)
+    known = distance[both]
+    known = known[np.isfinite(known)]
+    return _Link(float(np.median(known)), len(both)) if len(known) >= _MIN_SHARED else None
 
 
-def _focal(camera: Camera) -> float:
-    return float(np.sqrt(camera.intrinsics.K[0, 0] * camera.intrinsics.K[1, 1]))
-
-
-def _merged(tracks: Sequence[_Track], errors: FloatArray, worst_px: float) -> list[list[int]]:
-    """Group tracks into persons, nearest pair first; groups hold numbers of tracks."""
-    group_of = list(range(len(tracks)))
-    members = {number: [number] for number in group_of}
-    pairs = [(errors[i, j], i, j) for i, j in combinations(range(len(tracks)), 2) if errors[i, j] <= worst_px]
-    for _, i, j in sorted(pairs):
-        a, b = group_of[i], group_of[j]
-        if a == b or not _compatible(members[a], members[b], tracks, errors, worst_px):
+def _join_passages(rig: CameraRig, views: Sequence[Keypoints2D], grouping: _Grouping, worst_px: float) -> None:
+    """Merge groups of which one goes on where the other stopped."""
+    numbers = list(grouping.groups)
+    passages = [_passage(rig, views, grouping, number) for number in numbers]
+    followed: set[int] = set()
+    preceded: set[int] = set()
+    for i, j in successions(passages):
+        a, b = (grouping.group_of[numbers[k]] for k in (i, j))
+        if i in followed or j in preceded or a == b or not grouping.compatible(a, b, worst_px):
             continue
-        members[a] += members.pop(b)
-        for number in members[a]:
-            group_of[number] = a
-    return list(members.values())
+        grouping.merge(a, b)
+        followed.add(i)
+        preceded.add(j)
 
 
-def _mean_error(group: Sequence[int], errors: FloatArray) -> float:
-    """Mean of the known errors between a group's tracks, px; it decides between equally supported groups."""
-    known = [errors[i, j] for i, j in combinations(group, 2) if np.isfinite(errors[i, j])]
+def _passage(rig: CameraRig, views: Sequence[Keypoints2D], grouping: _Grouping, number: int) -> Passage | None:
+    """Where a group begins and ends, from its first and last frames that two views see."""
+    group = grouping.groups[number]
+    frames, count = grouping.supported(group)
+    supported = frames[count > 1]
+    if not len(supported):
+        return None
+    ends: list[End | None] = []
+    for frames, last in ((supported[:_END_FRAMES], False), (supported[-_END_FRAMES:], True)):
+        people = [[grouping.pieces[i] for i in group.members]]
+        some = [_gathered(view, number, people, frames) for number, view in enumerate(views)]
+        joints = linear_triangulation(rig, some, _MIN_SCORE)[:, 0]
+        ends.append(end_of(views[0].timestamps_s[frames], joints, last))
+    begin, end = ends
+    return Passage(begin, end) if begin is not None and end is not None else None
+
+
+def _mean_error(group: _Group, links: Sequence[dict[int, _Link]]) -> float:
+    """Mean of the known errors between a group's pieces, px; it decides between equally supported groups."""
+    members = set(group.members)
+    known = [link.error_px for i in members for j, link in links[i].items() if j in members]
     return float(np.mean(known)) if known else np.inf
 
 
-def _compatible(
-    first: Sequence[int], second: Sequence[int], tracks: Sequence[_Track], errors: FloatArray, worst_px: float
-) -> bool:
-    """Whether all pairs of two groups agree: by geometry, and never two tracks of a view at a time."""
-    for i in first:
-        for j in second:
-            if errors[i, j] > worst_px:
-                return False
-            if tracks[i].view == tracks[j].view and (tracks[i].present & tracks[j].present).any():
-                return False
-    return True
-
-
-def _support(group: Sequence[_Track]) -> float:
-    """Views beyond the first that see the person, summed over frames."""
-    views = {track.view for track in group}
-    seen = sum(np.any([track.present for track in group if track.view == view], axis=0).astype(int) for view in views)
-    return float(np.maximum(np.asarray(seen) - 1, 0).sum())
-
-
-def _gathered(view: Keypoints2D, number: int, people: Sequence[Sequence[_Track]]) -> Keypoints2D:
-    """Keypoints of the chosen people in one view."""
-    shape = (len(view.timestamps_s), len(people), len(view.joint_names))
+def _gathered(view: Keypoints2D, number: int, people: Sequence[Sequence[Tracklet]], frames: IntArray) -> Keypoints2D:
+    """Keypoints of the chosen people in one view at some (rising) frames."""
+    shape = (len(frames), len(people), len(view.joint_names))
     xy, covariance, score = np.full((*shape, 2), np.nan), np.full((*shape, 2, 2), np.nan), np.zeros(shape)
-    for person, group in enumerate(people):
-        for track in group:
-            if track.view == number:
-                frames = track.present
-                xy[frames, person] = view.xy[frames, track.slot]
-                covariance[frames, person] = view.covariance[frames, track.slot]
-                score[frames, person] = view.score[frames, track.slot]
-    return Keypoints2D(view.view, view.joint_names, view.timestamps_s, xy, covariance, score)
+    for person, pieces in enumerate(people):
+        for piece in pieces:
+            if piece.view == number:
+                _, to, source = np.intersect1d(frames, piece.frames, assume_unique=True, return_indices=True)
+                own = piece.frames[source]
+                xy[to, person] = view.xy[own, piece.slot]
+                covariance[to, person] = view.covariance[own, piece.slot]
+                score[to, person] = view.score[own, piece.slot]
+    return Keypoints2D(view.view, view.joint_names, view.timestamps_s[frames], xy, covariance, score)
