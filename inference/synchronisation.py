@@ -25,6 +25,8 @@ from .types import CameraRig, Keypoints2D
 _WINDOW_S = 60.0  # largest offset searched
 _CHECK_WINDOW_S = 5.0  # largest error searched of an offset that was given
 _MOST_MOMENTS = 4000  # per pair of views; more say little more
+_CHECK_MOMENTS = 1000  # enough to see whether a given offset is wrong
+_IN_STEP = 1.0  # evidence per keypoint above which a given offset is not far off
 _NU = 5.0  # degrees of freedom of distances
 _FINEST_PX = 0.5  # distances are never trusted more than this
 _STEPS = 12
@@ -71,6 +73,7 @@ class _Clocks:
     streams: Sequence[RayStream | None]
     shift: FloatArray  # (V,) s
     rate: FloatArray  # (V,)
+    moments: int = _MOST_MOMENTS  # read of a pair of views at most
 
     def own(self, view: int, moments: FloatArray) -> FloatArray:
         """A view's own time of moments of the take."""
@@ -160,7 +163,7 @@ def contradicted_offsets(
     """
     streams = [ray_stream(camera, view) for camera, view in zip(rig.cameras, tracks, strict=True)]
     shown = [view for view, stream in enumerate(streams) if stream is not None]
-    clocks = _Clocks(streams, np.array(offsets, float), np.zeros(len(offsets)))
+    clocks = _Clocks(streams, np.array(offsets, float), np.zeros(len(offsets)), _CHECK_MOMENTS)
     sure: list[int] = []
     for view in shown[1:]:
         if _moved_clearly(clocks, shown[0], view, worst_px):
@@ -281,7 +284,7 @@ def _pair_terms(clocks: _Clocks, first: int, second: int, worst_px: float) -> It
     low, high, step = max(a, c), min(b, d), max(one.step, other.step)
     if high - low < 2 * step:
         return
-    moments = np.arange(low, high, max(step, (high - low) / _MOST_MOMENTS))
+    moments = np.arange(low, high, max(step, (high - low) / clocks.moments))
     seen, also = one.at(clocks.own(first, moments)), other.at(clocks.own(second, moments))
     E = essential_matrix(one.camera, other.camera)
     for i in range(seen.rays.shape[1]):
@@ -417,6 +420,9 @@ def _moved_clearly(clocks: _Clocks, reference: int, view: int, worst_px: float) 
     """Move a given offset to where the motion says, if it says so clearly; whether the two views share people."""
     given = float(clocks.shift[view])
     own = _evidence(clocks, [reference], view, given, worst_px)
+    keypoints = sum(np.isfinite(terms.distance).sum() for terms in _pair_terms(clocks, reference, view, worst_px))
+    if sum(own.values()) > _IN_STEP * max(keypoints, 1):
+        return True
     shift, rivals = _best_shift(clocks, [reference], view, worst_px, abs(given) + _CHECK_WINDOW_S)
     if shift is None:
         return False
