@@ -41,7 +41,7 @@ def calibrate(take: Take, out: Path, progress: Progress | None = None) -> Camera
     """
     report = SolveReport(take=take.name)
     opened = open_views(take)
-    if take.calibration.path is None:
+    if take.calibration.from_person:
         lenses = lenses_of_views(take, opened, report)
         tracks = find_keypoints(take, opened, lenses, report, progress or Progress())
         rig = rig_from_person(take, opened, lenses, tracks, report)

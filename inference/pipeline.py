@@ -26,6 +26,7 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from .calibration.diagnosis import diagnose
+from .calibration.from_board import rig_from_board
 from .calibration.from_take import lenses_of_views, refined_rig, rig_from_person
 from .cameras import rig_for_take
 from .detection import find_keypoints
@@ -71,7 +72,7 @@ def solve(take: Take, out: Path, progress: Progress | None = None) -> Solution:
     report = SolveReport(take=take.name)
     with _stage(report, progress, "views"):
         opened = open_views(take)
-        rig = None if take.calibration.path is None else rig_of_views(take, opened, report)
+        rig = None if take.calibration.from_person else rig_of_views(take, opened, report)
         lenses = lenses_of_views(take, opened, report) if rig is None else rig.lenses
     with _stage(report, progress, "keypoints"):
         tracks = find_keypoints(take, opened, lenses, report, progress)
@@ -95,7 +96,7 @@ def solve(take: Take, out: Path, progress: Progress | None = None) -> Solution:
         contact_names=(),
         offset_s=np.array([item.offset_s for item in opened]),
         drift_ppm=np.array([item.drift_ppm for item in opened]),
-        floor=np.array([0.0, 0, 1, 0]) if take.calibration.path is None else np.full(4, np.nan),
+        floor=np.array([0.0, 0, 1, 0]) if take.calibration.from_person else np.full(4, np.nan),
     )
     solution = on_the_ground(take, solution, report)
     with _stage(report, progress, "report"), whole_folder(out) as folder:
@@ -106,7 +107,9 @@ def solve(take: Take, out: Path, progress: Progress | None = None) -> Solution:
 
 
 def rig_of_views(take: Take, opened: list[OpenedView], report: SolveReport) -> CameraRig:
-    """Read the calibration and bring its cameras into the pixels of the views."""
+    """Read the calibration and bring its cameras into the pixels of the views, or solve them from a board."""
+    if take.calibration.board is not None:
+        return rig_from_board(take, opened, report)
     rig, warnings = rig_for_take(take, {item.name: item.size for item in opened if item.size})
     for warning in warnings:
         report.warn(warning)
@@ -115,7 +118,7 @@ def rig_of_views(take: Take, opened: list[OpenedView], report: SolveReport) -> C
 
 def check_calibration(take: Take, rig: CameraRig, tracks: Sequence[Keypoints2D], report: SolveReport) -> str:
     """Warn where a given calibration does not fit the person; return what was said, with the likely mistake."""
-    found = None if take.calibration.path is None else diagnose(rig, tracks)
+    found = None if take.calibration.from_person else diagnose(rig, tracks)
     if found is None:
         return ""
     report.facts["epipolar_distance_px"] = found.distance_px

@@ -28,6 +28,18 @@ _CALIBRATION_KEYS = {
     "floor": str,
     "refine_cameras": bool,
 }
+_BOARD_KEYS = {
+    "kind": str,
+    "columns": int,
+    "rows": int,
+    "square_m": float,
+    "marker_m": float,
+    "dictionary": str,
+    "inverted": bool,
+    "legacy": bool,
+    "pictures": str,
+    "lens_pictures": str,
+}
 _VIEW_KEYS: dict[str, Any] = {
     "name": str,
     "video": str,
@@ -45,13 +57,19 @@ _LARGEST_SIZE = 65536  # px
 class CalibrationSource:
     """Where the cameras come from, and how far they are trusted."""
 
-    path: Path | None  # None: the cameras are solved from the person
+    path: Path | None  # None: the cameras are solved, from the person or from a board
     intrinsics: Path | None = None  # a second source, for the lenses alone
     units: str | None = None  # m | mm | cm; None: what the file says
     rotation_sigma_deg: float | None = None  # None: the rotations are taken as exact
     centre_sigma_m: float | None = None  # None: the positions are taken as exact
     floor: str = "keep"  # keep | auto
+    board: Mapping[str, Any] | None = None  # the table [calibration.board]: cameras are solved from a board
     refine_cameras: bool = False  # adjust given cameras on the person, within how far they are trusted
+
+    @property
+    def from_person(self) -> bool:
+        """Whether the cameras are to be solved from the person."""
+        return self.path is None and self.board is None
 
 
 @dataclass(frozen=True)
@@ -200,8 +218,10 @@ def _calibration(raw: Any, folder: Path) -> CalibrationSource:
     where = "[calibration]"
     if raw is None or (isinstance(raw, Mapping) and "source" not in raw):
         raise InputError(f'{where} source is missing: name a calibration file, or "self" to solve it from the person')
+    raw = dict(_table(raw, where))
+    board = _board(raw, folder)
     values = checked_table(raw, _CALIBRATION_KEYS, where)
-    solved = values["source"] == "self"
+    solved = values["source"] in ("self", "board")
     intrinsics = values.get("intrinsics")
     for key, high in (("rotation_sigma_deg", 180.0), ("centre_sigma_m", 1000.0)):
         if key in values:
@@ -213,8 +233,27 @@ def _calibration(raw: Any, folder: Path) -> CalibrationSource:
         rotation_sigma_deg=values.get("rotation_sigma_deg"),
         centre_sigma_m=values.get("centre_sigma_m"),
         floor=_choice(values.get("floor", "keep"), ("keep", "auto"), f"{where}: floor") or "keep",
+        board=board,
         refine_cameras=values.get("refine_cameras", False),
     )
+
+
+def _board(raw: dict[str, Any], folder: Path) -> Mapping[str, Any] | None:
+    """Take the table of the board out of ``[calibration]``; patterns of pictures become absolute."""
+    table = raw.pop("board", None)
+    if raw.get("source") != "board":
+        if table is not None:
+            raise InputError('[calibration.board] stands, but source is not "board"; write source = "board"')
+        return None
+    where = "[calibration.board]"
+    values = checked_table(table or {}, _BOARD_KEYS, where)
+    for key in ("kind", "columns", "rows", "square_m"):
+        if key not in values:
+            raise InputError(f'{where} {key} is missing; e.g. kind = "charuco", columns = 7, rows = 5, square_m = 0.04')
+    for key in ("pictures", "lens_pictures"):
+        if key in values:
+            values[key] = str(folder / values[key])
+    return values
 
 
 def _choice(value: str | None, known: tuple[str, ...], where: str) -> str | None:

@@ -64,7 +64,7 @@ def refined_rig(take: Take, rig: CameraRig, views: Sequence[Keypoints2D], report
     Convention:
         how far every camera moved goes to the report under ``refined_cameras``, and is a warning; so is a refusal.
     """
-    if not take.calibration.refine_cameras or take.calibration.path is None:
+    if not take.calibration.refine_cameras or take.calibration.from_person:
         return rig
     try:
         found = refine_cameras(rig, views)

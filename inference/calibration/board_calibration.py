@@ -1,0 +1,385 @@
+"""Lenses and camera poses from a board: each lens from its own pictures, all poses together by bundle adjustment."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+from scipy.optimize import least_squares
+from scipy.sparse import lil_matrix
+
+from ..errors import DegenerateError
+from ..geometry.projection import distort_points, undistort_points
+from ..geometry.rotation import exp
+from ..shapes import FloatArray
+from ..types import Camera, CameraRig, Intrinsics
+from .board import Board, Corners
+
+_MOST_PICTURES = 40  # that one lens is solved from
+_FEWEST_PICTURES = 4
+_WILD_PICTURE = 2.5  # times the median error, beyond which a picture is left out
+_LEAST_TILT_DEG = 8.0  # spread of the board's tilt, below which focal length and distance are not told apart
+_COVERAGE_CELLS = 8
+_GOOD_COVERAGE = 0.4  # below, the principal point is taken in the middle and the lens as centred
+_MOST_FRAMES = 80  # that the poses are solved from
+_FEWEST_SHARED = 4  # frames in which two cameras see the board
+_LOSS_PX = 1.0
+_LENS_NUMBERS = 5  # focal length, centre x and y (both as shares of the focal length), k1, k2
+_LENS_TRUST = 20.0  # per unit of those: what single pictures leave open is worth this little
+
+
+@dataclass(frozen=True, eq=False)
+class LensResult:
+    """A lens and how good it is."""
+
+    lens: Intrinsics
+    pictures: int
+    median_error_px: float
+    coverage: float  # share of the picture's cells in which corners were seen
+    warnings: list[str]
+
+
+@dataclass(frozen=True, eq=False)
+class BoardRig:
+    """Camera poses from a board."""
+
+    rig: CameraRig
+    frames: int  # that they are solved from
+    median_error_px: dict[str, float]
+    square_m: float  # measured by triangulating neighbouring corners
+
+
+def solve_lens(board: Board, name: str, size: tuple[int, int], pictures: Sequence[Corners]) -> LensResult:
+    """Solve a lens from pictures of the board (Zhang 2000), k1, k2, p1, p2.
+
+    Args:
+        board: the board.
+        name: of the camera.
+        size: (width, height) px.
+        pictures: corners in pictures of the same lens.
+
+    Returns:
+        The lens with its errors and coverage; warnings where the pictures leave something open.
+
+    Raises:
+        DegenerateError: too few pictures.
+    """
+    chosen = _spread_pictures(pictures, size)
+    if len(chosen) < _FEWEST_PICTURES:
+        raise DegenerateError(
+            f"view {name}: the board is found in {len(chosen)} pictures, a lens needs {_FEWEST_PICTURES}, better 20: "
+            "show the whole board, tilted, all over the picture; check columns, rows, kind under [calibration.board]"
+        )
+    K, distortion, errors, tilts = _zhang(board, size, chosen)
+    kept = [
+        c
+        for c, e in zip(chosen, errors, strict=True)
+        if np.median(e) < _WILD_PICTURE * np.median(np.concatenate(errors))
+    ]
+    if _FEWEST_PICTURES <= len(kept) < len(chosen):
+        K, distortion, errors, tilts = _zhang(board, size, kept)
+        chosen = kept
+    coverage = _coverage(chosen, size)
+    warnings = []
+    if np.degrees(tilts.std()) < _LEAST_TILT_DEG:
+        warnings.append(
+            f"view {name}: the board was hardly tilted, so the focal length is unsure; tilt it by 30 degrees"
+        )
+    if coverage < _GOOD_COVERAGE:
+        warnings.append(
+            f"view {name}: corners cover {coverage:.0%} of the picture; distortion near the edges is unsure"
+        )
+    lens = Intrinsics(name, size, K, distortion)
+    return LensResult(lens, len(chosen), float(np.median(np.concatenate(errors))), coverage, warnings)
+
+
+def solve_rig(
+    board: Board, lenses: Sequence[Intrinsics], views: Sequence[Sequence[Corners]], refine_lenses: bool = False
+) -> BoardRig:
+    """Solve all camera poses from a board that several cameras see at once, by bundle adjustment.
+
+    Convention:
+        world: the board where two cameras first see it, x along its columns, z up out of the board (the printed
+        side); metres by square_m. Frame numbers are those of the same moments in all views.
+
+    Args:
+        board: the board.
+        lenses: of the views.
+        views: corners by view.
+        refine_lenses: whether focal length, centre, k1 and k2 are adjusted too, within what one lens's own pictures
+            leave open.
+
+    Returns:
+        The rig with errors, and the board's measured square.
+
+    Raises:
+        DegenerateError: the board is ambiguous, or a view never sees it together with another.
+    """
+    if board.ambiguous:
+        raise DegenerateError(
+            f"a chessboard of {board.columns} x {board.rows} squares looks the same after half a turn, so "
+            "several cameras cannot agree on it; use a board whose columns + rows are odd, or a ChArUco board"
+        )
+    found = {(v, c.frame): c for v, corners in enumerate(views) for c in corners}
+    shared = [f for f in sorted({f for _, f in found}) if sum((v, f) in found for v in range(len(lenses))) >= 2]
+    frames = (
+        [shared[i] for i in np.unique(np.linspace(0, len(shared) - 1, _MOST_FRAMES).round().astype(int))]
+        if shared
+        else []
+    )
+    poses = {key: _board_pose(board, lenses[key[0]], c) for key, c in found.items() if key[1] in set(frames)}
+    R, t = _chained(lenses, poses, frames)
+    start = _board_starts(R, t, poses, frames)
+    problem = _RigProblem(board, lenses, found, frames, (R, t), start)
+    (R, t, board_R, board_t), lenses, errors = problem.solve(refine_lenses)
+    # the first board is the world, seen with z towards the cameras
+    flip = np.diag([1.0, -1, -1])
+    A, a = board_R[0] @ flip, board_t[0]
+    cameras = tuple(Camera(lens, R[v] @ A, R[v] @ a + t[v]) for v, lens in enumerate(lenses))
+    rig = CameraRig(cameras, np.zeros((6 * len(lenses), 6 * len(lenses))), "the board where two cameras first see it")
+    square = measured_square(board, rig, found, frames)
+    medians = {lens.name: float(np.median(errors[v])) for v, lens in enumerate(lenses)}
+    return BoardRig(rig, len(frames), medians, square)
+
+
+def measured_square(
+    board: Board, rig: CameraRig, found: Mapping[tuple[int, int], Corners], frames: Sequence[int]
+) -> float:
+    """Median distance, m, of neighbouring corners that are triangulated one by one, without knowing the board."""
+    lengths = []
+    rows, columns = board.rows - 1, board.columns - 1
+    for frame in frames:  # some dozens
+        grid = np.full((rows * columns, 3), np.nan)
+        for corner in range(rows * columns):
+            rays = []
+            for v, camera in enumerate(rig.cameras):
+                c = found.get((v, frame))
+                if c is not None and (c.ids == corner).any():
+                    ray = undistort_points(camera.intrinsics, c.xy[c.ids == corner])[0]
+                    P = np.column_stack([camera.R, camera.t])
+                    rays += [ray[0] * P[2] - P[0], ray[1] * P[2] - P[1]]
+            if len(rays) >= 4:
+                A = np.array(rays)
+                grid[corner] = np.linalg.lstsq(A[:, :3], -A[:, 3], rcond=None)[0]
+        places = grid.reshape(rows, columns, 3)
+        lengths += [np.linalg.norm(np.diff(places, axis=a), axis=-1).ravel() for a in (0, 1)]
+    every = np.concatenate(lengths) if lengths else np.zeros(0)
+    return float(np.nanmedian(every)) if np.isfinite(every).any() else float("nan")
+
+
+def _spread_pictures(pictures: Sequence[Corners], size: tuple[int, int]) -> list[Corners]:
+    """Pictures that differ most in where and how large the board is, farthest first."""
+    if len(pictures) <= _MOST_PICTURES:
+        return list(pictures)
+    scale = float(max(size))
+    features = np.array(
+        [np.r_[c.xy.mean(axis=0), np.ptp(c.xy, axis=0), np.cov(c.xy.T)[0, 1] / scale] for c in pictures]
+    )
+    features /= np.maximum(features.std(axis=0), 1e-9)
+    chosen = [int(np.argmax([len(c.ids) for c in pictures]))]
+    distance = np.linalg.norm(features - features[chosen[0]], axis=1)
+    while len(chosen) < _MOST_PICTURES:
+        chosen.append(int(np.argmax(distance)))
+        distance = np.minimum(distance, np.linalg.norm(features - features[chosen[-1]], axis=1))
+    return [pictures[i] for i in sorted(chosen)]
+
+
+def _zhang(
+    board: Board, size: tuple[int, int], pictures: Sequence[Corners]
+) -> tuple[FloatArray, FloatArray, list[FloatArray], FloatArray]:
+    objects = [board.points[c.ids].astype(np.float32) for c in pictures]
+    images = [c.xy.astype(np.float32).reshape(-1, 1, 2) for c in pictures]
+    flags = cv2.CALIB_FIX_K3
+    if _coverage(pictures, size) < _GOOD_COVERAGE:  # what the pictures cannot tell is better left where lenses have it
+        flags |= cv2.CALIB_FIX_PRINCIPAL_POINT | cv2.CALIB_ZERO_TANGENT_DIST
+    start = np.zeros((3, 3)), np.zeros(5)
+    _, K, distortion, turns, moves = cv2.calibrateCamera(objects, images, size, start[0], start[1], flags=flags)
+    errors, tilts = [], []
+    for o, c, turn, move in zip(objects, pictures, turns, moves, strict=True):
+        projected = cv2.projectPoints(o, turn, move, K, distortion)[0].reshape(-1, 2)
+        errors.append(np.linalg.norm(projected - c.xy, axis=1))
+        R = cv2.Rodrigues(turn)[0]
+        tilts.append(np.arccos(np.clip(abs(R[2, 2]), 0, 1)))
+    return np.asarray(K, float), np.asarray(distortion, float).ravel()[:5], errors, np.array(tilts)
+
+
+def _coverage(pictures: Sequence[Corners], size: tuple[int, int]) -> float:
+    every = np.concatenate([c.xy for c in pictures]) + 0.5
+    cells = np.clip(every / np.array(size) * _COVERAGE_CELLS, 0, _COVERAGE_CELLS - 1).astype(int)
+    return len(np.unique(cells[:, 0] * _COVERAGE_CELLS + cells[:, 1])) / _COVERAGE_CELLS**2
+
+
+def _board_pose(board: Board, lens: Intrinsics, corners: Corners) -> tuple[FloatArray, FloatArray, float]:
+    """Camera from board by IPPE and refinement, and the median error in normalised coordinates."""
+    rays = undistort_points(lens, corners.xy)
+    points = board.points[corners.ids]
+    good = np.isfinite(rays).all(axis=1)
+    _, turn, move = cv2.solvePnP(points[good], rays[good], np.eye(3), np.zeros(5), flags=cv2.SOLVEPNP_IPPE)
+    turn, move = cv2.solvePnPRefineLM(points[good], rays[good], np.eye(3), np.zeros(5), turn, move)
+    R = cv2.Rodrigues(turn)[0]
+    inside = points[good] @ R.T + move.ravel()
+    error = float(np.median(np.linalg.norm(inside[:, :2] / inside[:, 2:] - rays[good], axis=1)))
+    return R, move.ravel(), error
+
+
+BoardPoses = Mapping[tuple[int, int], tuple[FloatArray, FloatArray, float]]
+
+
+def _chained(lenses: Sequence[Intrinsics], poses: BoardPoses, frames: Sequence[int]) -> tuple[FloatArray, FloatArray]:
+    """All cameras in the first one's frame, through the boards that pairs of cameras share."""
+    count = len(lenses)
+    R, t = np.full((count, 3, 3), np.nan), np.full((count, 3), np.nan)
+    both = np.array(
+        [[sum((a, f) in poses and (b, f) in poses for f in frames) for b in range(count)] for a in range(count)]
+    )
+    np.fill_diagonal(both, 0)
+    R[0], t[0] = np.eye(3), 0.0
+    joined = [0]
+    while len(joined) < count:
+        rest = [v for v in range(count) if v not in joined]
+        a, b = max(((j, v) for j in joined for v in rest), key=lambda pair: both[pair])
+        if both[a, b] < _FEWEST_SHARED:
+            raise DegenerateError(
+                f"view {lenses[b].name} sees the board together with another view in {both[a, b]} frames, "
+                f"{_FEWEST_SHARED} are needed; hold the board where two cameras see it at once, and check offset_s"
+            )
+        turn, move = _median_relative(poses, frames, a, b)
+        R[b], t[b] = turn @ R[a], turn @ t[a] + move
+        joined.append(b)
+    return R, t
+
+
+def _median_relative(poses: BoardPoses, frames: Sequence[int], a: int, b: int) -> tuple[FloatArray, FloatArray]:
+    """Camera b from camera a: the frame whose answer is nearest to all others' (IPPE may flip single ones)."""
+    answers = []
+    for f in frames:
+        if (a, f) in poses and (b, f) in poses:
+            (Ra, ta, _), (Rb, tb, _) = poses[a, f], poses[b, f]
+            turn = Rb @ Ra.T
+            answers.append((turn, tb - turn @ ta))
+    turns = np.stack([turn for turn, _ in answers])
+    apart = np.arccos(np.clip((np.einsum("aij,bij->ab", turns, turns) - 1) / 2, -1, 1))
+    best = int(np.argmin(np.median(apart, axis=1)))
+    near = apart[best] <= np.quantile(apart[best], 0.5) + 1e-9
+    return turns[best], np.median(np.stack([m for _, m in answers])[near], axis=0)
+
+
+def _board_starts(
+    R: FloatArray, t: FloatArray, poses: BoardPoses, frames: Sequence[int]
+) -> list[tuple[FloatArray, FloatArray]]:
+    """World from board in every frame, from the view whose board pose fits best."""
+    starts = []
+    for f in frames:
+        views = [v for v in range(len(R)) if (v, f) in poses]
+        v = min(views, key=lambda v: poses[v, f][2])
+        turn, move, _ = poses[v, f]
+        starts.append((R[v].T @ turn, R[v].T @ (move - t[v])))
+    return starts
+
+
+class _RigProblem:
+    """Bundle adjustment of V camera poses (the first held) and F board poses on all corners."""
+
+    def __init__(
+        self,
+        board: Board,
+        lenses: Sequence[Intrinsics],
+        found: Mapping[tuple[int, int], Corners],
+        frames: Sequence[int],
+        poses: tuple[FloatArray, FloatArray],
+        boards: Sequence[tuple[FloatArray, FloatArray]],
+    ) -> None:
+        self.lenses, self.R, self.t = lenses, *poses
+        self.board_R, self.board_t = np.stack([b[0] for b in boards]), np.stack([b[1] for b in boards])
+        rows = [
+            (v, i, point, xy)
+            for i, f in enumerate(frames)
+            for v in range(len(lenses))
+            if (c := found.get((v, f))) is not None
+            for point, xy in zip(board.points[c.ids], c.xy, strict=True)
+        ]
+        self.view = np.array([row[0] for row in rows])
+        self.frame = np.array([row[1] for row in rows])
+        self.points, self.xy = np.stack([row[2] for row in rows]), np.stack([row[3] for row in rows])
+
+    def solve(
+        self, refine_lenses: bool
+    ) -> tuple[tuple[FloatArray, FloatArray, FloatArray, FloatArray], list[Intrinsics], list[FloatArray]]:
+        """Return camera and board poses, lenses, and the errors by view, px."""
+        pattern = self._pattern()
+        free = pattern.shape[1] if refine_lenses else self.lens_at
+        unused = np.zeros(pattern.shape[1] - free)
+
+        def residuals(x: FloatArray) -> FloatArray:
+            whole = np.concatenate([x, unused])
+            errors = np.nan_to_num(self._errors(whole), nan=1e3).ravel()
+            return np.concatenate([errors, whole[self.lens_at :] * _LENS_TRUST])
+
+        found = least_squares(
+            residuals,
+            np.zeros(free),
+            jac_sparsity=pattern[:, :free],
+            loss="soft_l1",
+            f_scale=_LOSS_PX,
+            x_scale="jac",
+            max_nfev=60,
+        )
+        x = np.concatenate([found.x, unused])
+        errors = np.linalg.norm(self._errors(x), axis=1)
+        return self._moved(x), self._lenses(x), [errors[self.view == v] for v in range(len(self.lenses))]
+
+    @property
+    def lens_at(self) -> int:
+        """Where the numbers of the lenses begin among the unknowns."""
+        return 6 * (len(self.lenses) - 1 + len(self.board_R))
+
+    def _pattern(self) -> Any:
+        count = len(self.lenses)
+        extra = _LENS_NUMBERS * count
+        pattern = lil_matrix((2 * len(self.view) + extra, self.lens_at + extra), dtype=int)
+        for row, (v, f) in enumerate(zip(self.view, self.frame, strict=True)):  # once
+            rows = slice(2 * row, 2 * row + 2)
+            at = 6 * (count - 1 + f)
+            pattern[rows, at : at + 6] = 1
+            pattern[rows, self.lens_at + _LENS_NUMBERS * v : self.lens_at + _LENS_NUMBERS * (v + 1)] = 1
+            if v > 0:
+                pattern[rows, 6 * (v - 1) : 6 * v] = 1
+        for index in range(extra):
+            pattern[2 * len(self.view) + index, self.lens_at + index] = 1
+        return pattern
+
+    def _lenses(self, x: FloatArray) -> list[Intrinsics]:
+        changed = []
+        for lens, (f, cx, cy, k1, k2) in zip(self.lenses, x[self.lens_at :].reshape(-1, _LENS_NUMBERS), strict=True):
+            K = np.array(lens.K)
+            K[:2, :2] *= 1 + f
+            K[0, 2], K[1, 2] = K[0, 2] + cx * K[0, 0], K[1, 2] + cy * K[1, 1]
+            distortion = np.array(lens.distortion)
+            if len(distortion) >= 2:
+                distortion[:2] += k1, k2
+            changed.append(Intrinsics(lens.name, lens.image_size, K, distortion, lens.distortion_model))
+        return changed
+
+    def _moved(self, x: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
+        steps = x[: self.lens_at].reshape(-1, 6)
+        cameras = np.concatenate([np.zeros((1, 6)), steps[: len(self.lenses) - 1]])
+        boards = steps[len(self.lenses) - 1 :]
+        return (
+            exp(cameras[:, :3]) @ self.R,
+            self.t + cameras[:, 3:],
+            exp(boards[:, :3]) @ self.board_R,
+            self.board_t + boards[:, 3:],
+        )
+
+    def _errors(self, x: FloatArray) -> FloatArray:
+        R, t, board_R, board_t = self._moved(x)
+        world = np.einsum("nij,nj->ni", board_R[self.frame], self.points) + board_t[self.frame]
+        inside = np.einsum("nij,nj->ni", R[self.view], world) + t[self.view]
+        errors = np.empty((len(inside), 2))
+        for v, lens in enumerate(self._lenses(x)):
+            own = self.view == v
+            errors[own] = distort_points(lens, inside[own, :2] / inside[own, 2:]) - self.xy[own]
+        return errors
