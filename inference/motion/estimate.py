@@ -141,7 +141,8 @@ def _one_person(
     largest = np.linalg.eigvalsh(np.where(known[:, None, None], covariance, np.eye(3)))[..., 2]
     sure = known & (largest <= settings.max_sigma_m**2)
     lengths = _all_lengths(person, skeleton)
-    rigid = kinematics.rigid_joints(skeleton, np.where(sure[..., None], xyz, np.nan), lengths)
+    bony = np.isin(np.arange(len(lengths)), person.bone_numbers)
+    rigid = kinematics.nearest_rigid(skeleton, np.where(sure[..., None], xyz, np.nan), covariance, lengths, bony)
     sure &= ~(np.linalg.norm(rigid - xyz, axis=-1) > _UNLIKE_M)
     moved = np.where(sure[..., None], rigid - xyz, 0.0)  # to make the skeleton rigid: off by as much, in part
     covariance = covariance + moved[..., :, None] * moved[..., None, :]

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from scipy.linalg import solveh_banded
 
 from ..geometry import rotation
-from ..shapes import FloatArray, check_shapes
+from ..shapes import BoolArray, FloatArray, check_shapes
 from ..types import Skeleton
 
 ComplexArray = NDArray[np.complexfloating[Any, Any]]
@@ -32,6 +32,64 @@ _SIDES = {
 }
 _PARENT_SHARE = 0.02  # weight of the parent's twist against a hinge bent by 90 degrees
 _TWIST_SMOOTHING_S = 0.05
+_PROJECTIONS = 4
+_BLOCK = 500  # frames that are made rigid at once
+
+
+def nearest_rigid(
+    skeleton: Skeleton,
+    xyz: FloatArray,  # (T, J, 3) m, joints of the skeleton; NaN where nothing is known
+    covariance: FloatArray,  # (T, J, 3, 3) m², of the known joints
+    lengths: FloatArray,  # (B,) m
+    rigid: BoolArray,  # (B,)
+) -> FloatArray:
+    """Give every bone its length, moving the joints as little as their covariance allows.
+
+    Frame by frame the constrained least squares ``min Σ (x - x̂)ᵀ C⁻¹ (x - x̂)`` with all bones at their lengths, by
+    Gauss-Newton on the constraints with Lagrange multipliers. A joint that is well known stays; without this, the
+    error of one bone's length would move all that follows it along the limb.
+
+    Convention:
+        bones that are not ``rigid`` (a hip and an ankle whose knee was never seen) and bones of unknown joints do
+        not pull; what hangs on them follows (`rigid_joints`). Lengths are met exactly. Finite in every frame.
+
+    Returns:
+        (T, J, 3).
+    """
+    check_shapes(xyz=(xyz, f"T {len(skeleton.joint_names)} 3"), lengths=(lengths, f"{len(skeleton.bone_names)}"))
+    check_shapes(rigid=(rigid, f"{len(lengths)}"))
+    known = np.isfinite(xyz).all(axis=-1)
+    moved = np.empty(xyz.shape)
+    for start in range(0, len(xyz), _BLOCK):
+        block = slice(start, start + _BLOCK)
+        pulling = rigid & known[block, 1:] & known[block][:, skeleton.parents[1:]]
+        moved[block] = _onto_lengths(skeleton, xyz[block], covariance[block], pulling, lengths)
+    return rigid_joints(skeleton, moved, lengths)
+
+
+def _onto_lengths(
+    skeleton: Skeleton, xyz: FloatArray, covariance: FloatArray, active: BoolArray, lengths: FloatArray
+) -> FloatArray:
+    """Move the known joints of (T, J, 3) onto the lengths of the active bones (T, B); the others stay NaN."""
+    bones = np.arange(len(lengths))
+    ends, starts = bones + 1, skeleton.parents[1:]
+    known = np.isfinite(xyz).all(axis=-1)
+    target = np.where(known[..., None], xyz, 0.0)
+    give = np.where(known[..., None, None], covariance, 0.0)
+    joints = target
+    for _ in range(_PROJECTIONS):
+        along = np.where(active[..., None], joints[:, ends] - joints[:, starts], 0.0)
+        slopes = np.zeros((len(joints), len(bones), joints.shape[1], 3))  # of half the squared lengths
+        slopes[:, bones, ends], slopes[:, bones, starts] = along, -along
+        given = np.einsum("tjxy,tbjy->tbjx", give, slopes).reshape(len(joints), len(bones), -1)
+        slopes = slopes.reshape(given.shape)
+        gap = np.where(active, 0.5 * ((along**2).sum(axis=-1) - lengths**2), 0.0)
+        gap = gap + (slopes @ (target - joints).reshape(len(joints), -1, 1))[..., 0]
+        matrix = given @ slopes.swapaxes(1, 2)
+        matrix[:, bones, bones] = np.where(active, matrix[:, bones, bones] * (1 + 1e-9), 1.0)
+        force = np.linalg.solve(matrix, gap[..., None])
+        joints = target - (given.swapaxes(1, 2) @ force).reshape(target.shape)
+    return np.where(known[..., None], joints, np.nan)
 
 
 def rigid_joints(

@@ -6,7 +6,14 @@ import pytest
 from inference.errors import ShapeError
 from inference.geometry.rotation import exp, matrix_from_quaternion, multiply, quaternion_from_matrix, rotate
 from inference.layouts import LAYOUTS, layout
-from inference.motion.kinematics import bone_rotations, forward_kinematics, rest_frames, rigid_joints, root_rotation
+from inference.motion.kinematics import (
+    bone_rotations,
+    forward_kinematics,
+    nearest_rigid,
+    rest_frames,
+    rigid_joints,
+    root_rotation,
+)
 from inference.motion.skeleton import build_skeleton, joint_sources, rest_lengths
 from inference.types import Skeleton
 from tests.synthetic import make_scene
@@ -36,6 +43,78 @@ def test_rotations_reproduce_the_joints(name: str) -> None:
     np.testing.assert_allclose(np.linalg.norm(local, axis=-1), 1)
     assert ((local[1:] * local[:-1]).sum(axis=-1) > 0.9).all()
     assert ((root[1:] * root[:-1]).sum(axis=-1) > 0.99).all()
+
+
+def _isotropic(joints: np.ndarray, sigma_m: float = 0.01) -> np.ndarray:
+    return np.broadcast_to(sigma_m**2 * np.eye(3), (*joints.shape, 3)).copy()
+
+
+def _all(lengths: np.ndarray) -> np.ndarray:
+    return np.ones(len(lengths), bool)
+
+
+def test_a_rigid_motion_is_its_own_nearest_rigid_one() -> None:
+    skeleton, joints, lengths = _dance("coco_17", 40)
+    rigid = rigid_joints(skeleton, joints, lengths)
+    np.testing.assert_allclose(
+        nearest_rigid(skeleton, rigid, _isotropic(rigid), lengths, _all(lengths)), rigid, atol=1e-9
+    )
+
+
+def test_the_error_of_one_bone_does_not_move_the_limbs_behind_it() -> None:
+    """A spine 2 cm too long: going forward from the root moves the wrists by all of it, the nearest pose hardly."""
+    skeleton, joints, lengths = _dance("coco_17", 40)
+    joints = rigid_joints(skeleton, joints, lengths)
+    wrong = lengths.copy()
+    wrong[skeleton.bone_names.index("spine")] += 0.02
+    wrists = [skeleton.joint_names.index(f"{side}_wrist") for side in ("left", "right")]
+    nearest = nearest_rigid(skeleton, joints, _isotropic(joints), wrong, _all(wrong))
+    forward = rigid_joints(skeleton, joints, wrong)
+    moved = [np.linalg.norm((layer - joints)[:, wrists], axis=-1) for layer in (nearest, forward)]
+    assert moved[1].min() > 0.0199  # the control
+    assert moved[0].mean() < 0.005
+    found = np.linalg.norm(nearest[:, 1:] - nearest[:, skeleton.parents[1:]], axis=-1)
+    np.testing.assert_allclose(found, np.broadcast_to(wrong, found.shape), atol=1e-9)
+
+
+def test_the_better_known_joint_moves_less() -> None:
+    skeleton, joints, lengths = _dance("coco_17", 20)
+    joints = rigid_joints(skeleton, joints, lengths)
+    shin = skeleton.bone_names.index("left_shin")
+    knee, ankle = skeleton.parents[shin + 1], shin + 1
+    wrong = lengths.copy()
+    wrong[shin] += 0.03
+    covariance = _isotropic(joints)
+    covariance[:, ankle] *= 0.01
+    moved = np.linalg.norm(nearest_rigid(skeleton, joints, covariance, wrong, _all(wrong)) - joints, axis=-1)
+    assert (moved[:, ankle] < 0.2 * moved[:, knee]).all()
+
+
+def test_bones_that_are_not_rigid_do_not_pull() -> None:
+    skeleton, joints, lengths = _dance("coco_17", 20)
+    joints = rigid_joints(skeleton, joints, lengths)
+    shin = skeleton.bone_names.index("left_shin")
+    wrong, rigid = lengths.copy(), _all(lengths)
+    wrong[shin] += 0.1
+    rigid[shin] = False
+    nearest = nearest_rigid(skeleton, joints, _isotropic(joints), wrong, rigid)
+    others = np.delete(np.arange(joints.shape[1]), shin + 1)
+    np.testing.assert_allclose(nearest[:, others], joints[:, others], atol=1e-9)
+    control = nearest_rigid(skeleton, joints, _isotropic(joints), wrong, _all(lengths))
+    assert np.abs(control - joints)[:, others].max() > 0.01
+
+
+def test_bones_of_unknown_joints_do_not_pull() -> None:
+    skeleton, joints, lengths = _dance("coco_17", 20)
+    joints = rigid_joints(skeleton, joints, lengths)
+    knee = skeleton.joint_names.index("left_knee")
+    behind = [knee, skeleton.joint_names.index("left_ankle")]
+    torn = joints.copy()
+    torn[:, knee] = np.nan
+    nearest = nearest_rigid(skeleton, torn, _isotropic(joints), lengths, _all(lengths))
+    assert np.isfinite(nearest).all()
+    others = np.delete(np.arange(joints.shape[1]), behind)
+    np.testing.assert_allclose(nearest[:, others], joints[:, others], atol=1e-9)
 
 
 def test_the_t_pose_has_its_rest_frames() -> None:
