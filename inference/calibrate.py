@@ -11,7 +11,7 @@ from .calibration.from_take import lenses_of_views, refined_rig, rig_from_person
 from .detection import find_keypoints
 from .files.anipose_toml import write_anipose_toml
 from .files.solution import write_cameras
-from .pipeline import people_on_one_clock, rig_of_views, whole_folder
+from .pipeline import check_folder, people_on_one_clock, rig_of_views, whole_folder
 from .progress import Progress
 from .report.record import json_safe, versions
 from .take import Take
@@ -39,6 +39,7 @@ def calibrate(take: Take, out: Path, progress: Progress | None = None) -> Camera
         InputError: footage or calibration cannot be used.
         DegenerateError: the cameras are to be solved from people who do not determine them.
     """
+    check_folder(out)
     report = SolveReport(take=take.name)
     opened = open_views(take)
     if take.calibration.from_person:

@@ -216,7 +216,7 @@ def _texts(texts: Any) -> Any:
 
 def _save(path: Path, arrays: Mapping[str, Any]) -> None:
     with replacing(path) as temporary, temporary.open("wb") as file:
-        np.savez(file, allow_pickle=False, **arrays)
+        np.savez(file, **arrays)  # numpy 1.26 would store any option given here as an array; no array holds objects
 
 
 def _load(path: Path) -> dict[str, Any]:

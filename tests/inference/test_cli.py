@@ -104,6 +104,11 @@ def test_calibrate_writes_our_own_files(take: Path) -> None:
     assert len(json.loads((out / "report.json").read_text())["cameras"]) == 3
 
 
+def test_calibrate_refuses_a_file_as_its_folder(take: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["calibrate", str(take), "--out", str(take)]) == 2
+    assert str(take) in one_line(capsys)
+
+
 def test_detect_gives_json_in_input_order(
     tmp_path: Path, blazepose_card: object, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -65,6 +65,15 @@ def test_contract_of_the_solution_file(solved: tuple[Path, Scene, Solution]) -> 
     assert (steps > 0).all()  # signs are continuous
 
 
+def test_the_solution_file_holds_no_stray_key(solved: tuple[Path, Scene, Solution]) -> None:
+    """The table of docs/files.md and nothing else (an option of numpy's once became an array)."""
+    folder, _, _ = solved
+    page = (Path(__file__).resolve().parents[2] / "docs" / "files.md").read_text(encoding="utf-8")
+    with np.load(folder / "out" / "solution.npz", allow_pickle=False) as file:
+        assert [key for key in file.files if f"`{key}`" not in page] == []
+        assert all(array.dtype != object for array in file.values())
+
+
 def forward_kinematics(data: dict[str, np.ndarray]) -> np.ndarray:
     """Joints (T, J, 3) from the contract's keys alone: +Y along each bone, rotations relative to the parent bone."""
     joints = np.full(data["xyz"][:, 0].shape, np.nan)
