@@ -54,7 +54,8 @@ def calibrate(take: Take, out: Path, progress: Progress | None = None) -> Camera
             rig = refined_rig(take, rig, people_on_one_clock(take, opened, rig, tracks, report), report)
     with whole_folder(out) as folder:
         write_anipose_toml(folder / "cameras.toml", rig.cameras)
-        write_cameras(folder / "cameras.npz", rig, np.array([item.offset_s for item in opened]), np.zeros(len(opened)))
+        offset_s, drift_ppm = np.array([(item.offset_s, item.drift_ppm) for item in opened]).T
+        write_cameras(folder / "cameras.npz", rig, offset_s, drift_ppm)
         text = json.dumps(_record(rig, report), indent=1, allow_nan=False)
         (folder / "report.json").write_text(text, encoding="utf-8")
     return rig

@@ -127,11 +127,6 @@ class Footage:
         object.__setattr__(self, "timestamps_s", frozen(self.timestamps_s))
         check_shapes(timestamps_s=(self.timestamps_s, "N"))
 
-    @property
-    def is_video(self) -> bool:
-        """Whether the frames come from one video file."""
-        return len(self.files) == 1 and self.timestamps_s.size != 1
-
 
 @dataclass(frozen=True, eq=False)
 class Heatmaps:
