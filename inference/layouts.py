@@ -62,7 +62,7 @@ _MPII_16 = (
     + ("pelvis", "thorax", "upper_neck", "head_top")
     + (*_limb("right", "wrist", "elbow", "shoulder"), *_limb("left", "shoulder", "elbow", "wrist"))
 )
-# Ours, what the models of `training` see: roots of index finger and little finger turn the hand, neck is the midpoint of
+# Ours, seen by the models of `training`: the roots of index and little finger turn the hand, neck is the midpoint of
 # the shoulders, head_top the highest point of the skull.
 _SIGHTLINE_29 = (*_COCO_BODY, "neck", "head_top", *_sided("index", "pinky", "big_toe", "small_toe", "heel"))
 
