@@ -45,6 +45,9 @@ _BODY_25B = (
     *_limb("right", "big_toe", "small_toe", "heel"),
 )
 _HALPE_26 = (*_COCO_BODY, "head_top", "neck", "pelvis", *_sided("big_toe", "small_toe", "heel"))
+# What Sightline's own detector states: COCO, base of the neck, top of the head, feet, and the roots of two fingers
+# (knuckles, as in BlazePose), which give the hand's direction and turn. `training/data/joints.py` defines each.
+_SIGHTLINE_29 = (*_COCO_BODY, "neck", "head_top", *_sided("big_toe", "small_toe", "heel", "index", "pinky"))
 _BLAZEPOSE_33 = (
     "nose",
     *_limb("left", "eye_inner", "eye", "eye_outer"),
@@ -73,6 +76,7 @@ LAYOUTS: dict[str, Layout] = {
         "body_25": _BODY_25,
         "body_25b": _BODY_25B,
         "halpe_26": _HALPE_26,
+        "sightline_29": _SIGHTLINE_29,
         "blazepose_33": _BLAZEPOSE_33,
         "h36m_17": _H36M_17,
         "mpii_16": _MPII_16,
