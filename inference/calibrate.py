@@ -8,15 +8,22 @@ from pathlib import Path
 import numpy as np
 
 from .calibration.from_take import lenses_of_views, refined_rig, rig_from_person
+from .clocks.view_clocks import views_in_step
 from .detection import find_keypoints
 from .files.anipose_toml import write_anipose_toml
 from .files.solution import write_cameras
-from .pipeline import check_folder, people_on_one_clock, rig_of_views, whole_folder
+from .pipeline import (
+    check_calibration,
+    check_folder,
+    people_in_all_views,
+    rig_of_views,
+    tracks_on_one_clock,
+    whole_folder,
+)
 from .progress import Progress
 from .report.record import json_safe, versions
 from .take import Take
 from .types import CameraRig, SolveReport
-from .view_clocks import views_in_step
 from .views import open_views
 
 
@@ -51,7 +58,9 @@ def calibrate(take: Take, out: Path, progress: Progress | None = None) -> Camera
         if take.calibration.refine_cameras:
             tracks = find_keypoints(take, opened, rig.lenses, report, progress or Progress())
             opened = views_in_step(take, opened, rig, tracks, report)
-            rig = refined_rig(take, rig, people_on_one_clock(take, opened, rig, tracks, report), report)
+            in_step = tracks_on_one_clock(take, opened, tracks)
+            doubt = check_calibration(take, rig, in_step, report)
+            rig = refined_rig(take, rig, people_in_all_views(take, rig, in_step, report, doubt), report)
     with whole_folder(out) as folder:
         write_anipose_toml(folder / "cameras.toml", rig.cameras)
         offset_s, drift_ppm = np.array([(item.offset_s, item.drift_ppm) for item in opened]).T

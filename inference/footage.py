@@ -6,14 +6,12 @@ import itertools
 import math
 import os
 import re
-from collections import deque
-from collections.abc import Generator, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import av
 import cv2
@@ -27,7 +25,6 @@ from .shapes import FloatArray, IntArray
 from .types import Footage
 
 Image = NDArray[np.uint8]  # (h, w, 3) RGB
-Item = TypeVar("Item")
 
 _PATTERN = re.compile(r"%(0?)(\d*)d")
 _IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp"}
@@ -174,76 +171,6 @@ def nearest_frames(footage: Footage, times_s: FloatArray, offset_s: float = 0.0)
     right = np.minimum(right, len(own) - 1)
     nearest = np.where(wanted - own[left] <= own[right] - wanted, left, right)
     return np.where(np.abs(own[nearest] - wanted) <= 0.75 / footage.fps, nearest, -1)
-
-
-def read_views(
-    footages: Sequence[Footage], times_s: FloatArray, offsets_s: Sequence[float] | None = None
-) -> Iterator[tuple[Image | None, ...]]:
-    """Read several views side by side: at each time the nearest picture of every view.
-
-    Convention:
-        one thread a view decodes ahead. Memory per view: two waiting pictures, the one handed out and the one
-        before it, and what the codec keeps; it does not grow with the clip.
-
-    Args:
-        footages: V views.
-        times_s: (T,) times of the take, ascending.
-        offsets_s: (V,) when each view's first frame was taken; zeros where it is None.
-
-    Yields:
-        V pictures, (h, w, 3) RGB uint8; None where a view has no frame at that time.
-
-    Raises:
-        InputError: as `read_frames`.
-    """
-    offsets = offsets_s or [0.0] * len(footages)
-    views = [
-        prefetched(_at_frames(footage, nearest_frames(footage, times_s, offset)))
-        for footage, offset in zip(footages, offsets, strict=True)
-    ]
-    try:
-        for pictures in zip(*views, strict=True):
-            yield tuple(picture for (picture,) in pictures)
-    finally:
-        for view in views:
-            view.close()
-
-
-def _at_frames(footage: Footage, numbers: IntArray) -> Generator[tuple[Image | None], None, None]:
-    """Give the picture of each number (ascending, repeats allowed, -1 gives none) in one pass over the footage."""
-    seen = numbers[numbers >= 0]
-    frames = read_frames(footage, int(seen[0]), int(seen[-1]) + 1) if len(seen) else iter(())
-    current, image = -1, None
-    for number in numbers:
-        while current < number:
-            current, image = next(frames)
-        yield (image if number >= 0 else None,)
-
-
-def prefetched(items: Generator[Item, None, None], depth: int = 2) -> Generator[Item, None, None]:
-    """Run an iterator in a thread of its own, at most ``depth`` items ahead (decoding runs beside other work).
-
-    Convention:
-        order is kept; an error of the iterator is raised where its item would have come; closing the returned
-        generator ends the thread and closes the iterator. No item may be None.
-
-    Args:
-        items: what to run.
-        depth: how many finished items may wait.
-
-    Yields:
-        The same items.
-    """
-    with ThreadPoolExecutor(max_workers=1, thread_name_prefix="prefetch") as pool:
-        waiting = deque(pool.submit(next, items, None) for _ in range(depth))
-        try:
-            while (item := waiting.popleft().result()) is not None:
-                waiting.append(pool.submit(next, items, None))
-                yield item
-        finally:
-            for future in waiting:
-                future.cancel()
-            pool.submit(items.close).result()
 
 
 def _rate(times: FloatArray, tick_s: float) -> float | None:

@@ -5,7 +5,7 @@
     views      open the footage, bring the calibrated cameras into its pixels   views, cameras
     keypoints  find people and their 2D keypoints in every view                 detection, perception/
     cameras    solve where they stand, if no calibration says it                calibration/
-    people     put the views on one clock, find who is who across them          view_clocks, geometry/association
+    people     put the views on one clock, find who is who across them          clocks/, geometry/association
     joints     triangulate every frame with covariance (the raw layer)          geometry/triangulation
     motion     one estimate over the whole sequence, one rigid skeleton         motion/estimate
     ground     the floor and which feet stand on it                             ground, motion/floor, motion/contacts
@@ -29,6 +29,7 @@ from .calibration.diagnosis import diagnose
 from .calibration.from_board import rig_from_board
 from .calibration.from_take import lenses_of_views, refined_rig, rig_from_person
 from .cameras import rig_for_take
+from .clocks.view_clocks import views_in_step
 from .detection import find_keypoints
 from .errors import DegenerateError, InputError
 from .files.solution import write_solution
@@ -42,7 +43,6 @@ from .progress import Progress
 from .report.page import write_report
 from .take import Take
 from .types import CameraRig, Keypoints2D, Solution, SolveReport
-from .view_clocks import views_in_step
 from .views import OpenedView, open_views, take_clock
 
 log = logging.getLogger(__name__)
@@ -81,7 +81,9 @@ def solve(take: Take, out: Path, progress: Progress | None = None) -> Solution:
             rig = rig_from_person(take, opened, lenses, tracks, report)
     with _stage(report, progress, "people"):
         opened = views_in_step(take, opened, rig, tracks, report)
-        views = people_on_one_clock(take, opened, rig, tracks, report)
+        in_step = tracks_on_one_clock(take, opened, tracks)
+        doubt = check_calibration(take, rig, in_step, report)
+        views = people_in_all_views(take, rig, in_step, report, doubt)
         rig = refined_rig(take, rig, views, report)
     with _stage(report, progress, "joints"), threadpool_limits(1):
         raw = triangulate(rig, views, take.settings.triangulation)
@@ -128,19 +130,22 @@ def check_calibration(take: Take, rig: CameraRig, tracks: Sequence[Keypoints2D],
     return found.words
 
 
-def people_on_one_clock(
-    take: Take, opened: list[OpenedView], rig: CameraRig, tracks: list[Keypoints2D], report: SolveReport
-) -> tuple[Keypoints2D, ...]:
-    """Interpolate the tracks to the take's times and choose who is solved, the same slot in every view."""
+def tracks_on_one_clock(take: Take, opened: list[OpenedView], tracks: list[Keypoints2D]) -> list[Keypoints2D]:
+    """Interpolate the tracks to the take's times, and give all views the same joints."""
     times = take_clock(take, opened, tracks)
     on_clock = [resample(k, times, item.offset_s, item.drift_ppm) for item, k in zip(opened, tracks, strict=True)]
-    one_layout = on_one_layout(on_clock)
-    doubt = check_calibration(take, rig, one_layout, report)
+    return on_one_layout(on_clock)
+
+
+def people_in_all_views(
+    take: Take, rig: CameraRig, tracks: list[Keypoints2D], report: SolveReport, doubt: str = ""
+) -> tuple[Keypoints2D, ...]:
+    """Choose who is solved, the same slot in every view; ``doubt`` of the cameras is the error where nobody fits."""
     try:
-        views = choose_people(rig, one_layout, take.persons, take.settings.association)
+        views = choose_people(rig, tracks, take.persons, take.settings.association)
     except DegenerateError as problem:
         raise DegenerateError(f"{doubt or problem}") from problem
-    for view, before in zip(views, on_clock, strict=True):
+    for view, before in zip(views, tracks, strict=True):
         if before.observed.any() and not view.observed.any():
             report.warn(
                 f"view {view.view}: its people fit nobody whom the other views see, so the view is not used; "

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tracemalloc
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from inference.errors import InputError, SolveError
-from inference.footage import nearest_frames, open_footage, prefetched, read_frame, read_frames, read_views
+from inference.footage import nearest_frames, open_footage, read_frame, read_frames
 
 FUZZ_CASES = int(os.environ.get("SIGHTLINE_FUZZ", "200"))
 CELLS = 8  # the frame number stands in the picture as 8 black or white fields
@@ -336,58 +336,14 @@ def test_image_sequence_refusals(tmp_path: Path) -> None:
         open_footage("cam", str(pattern), 25)
 
 
-# --- several views ----------------------------------------------------------------------------------------------
+# --- frames by time -----------------------------------------------------------------------------------------------
 
 
-def test_views_side_by_side(tmp_path: Path, video: Path) -> None:
+def test_frames_nearest_to_times(tmp_path: Path) -> None:
     """Worked by hand: b runs at 15/s and starts 0.2 s late, so it shows frame 0 at 0.2 s and frame 3 at 0.4 s."""
-    slow = write_video(tmp_path / "b.mp4", range(5), rate=15, time_base=Fraction(1, 15))
-    views = [open_footage("a", str(video)), open_footage("b", str(slow))]
+    slow = open_footage("b", str(write_video(tmp_path / "b.mp4", range(5), rate=15, time_base=Fraction(1, 15))))
     times = np.array([0.0, 0.1, 0.2, 0.2 + 1 / 30 - 0.001, 0.4, 0.4667, 1.0])
-    shown = [
-        tuple(None if image is None else number_in(image) for image in images)
-        for images in read_views(views, times, [0.0, 0.2])
-    ]
-    assert shown == [(0, None), (3, None), (6, 0), (7, 0), (12, 3), (14, 4), (30, None)]
-    np.testing.assert_array_equal(nearest_frames(views[1], times, 0.2), [-1, -1, 0, 0, 3, 4, -1])
-
-
-def test_views_pass_errors_on_and_stop(tmp_path: Path, video: Path) -> None:
-    pattern = write_pictures(tmp_path / "f", range(6))
-    footage = open_footage("b", str(pattern), 30)
-    (tmp_path / "f" / "000003.png").write_bytes(b"")
-    views = read_views([open_footage("a", str(video)), footage], np.arange(6) / 30)
-    assert len([next(views) for _ in range(3)]) == 3
-    with pytest.raises(InputError, match="000003.png"):
-        next(views)
-
-
-def test_prefetching_keeps_order_runs_at_most_two_ahead_and_closes() -> None:
-    made: list[int] = []
-    closed: list[bool] = []
-
-    def items() -> Iterator[int]:
-        try:
-            for number in range(100):
-                made.append(number)
-                yield number
-        finally:
-            closed.append(True)
-
-    ahead = prefetched(items())
-    taken = []
-    for number in ahead:
-        taken.append(number)
-        assert len(made) <= len(taken) + 2
-        if number == 20:
-            break
-    ahead.close()
-    assert taken == list(range(21)) and closed == [True] and len(made) <= 24
-    assert list(prefetched(iter_all(5))) == [0, 1, 2, 3, 4]
-
-
-def iter_all(count: int) -> Iterator[int]:
-    yield from range(count)
+    np.testing.assert_array_equal(nearest_frames(slow, times, 0.2), [-1, -1, 0, 0, 3, 4, -1])
 
 
 # --- real footage -----------------------------------------------------------------------------------------------

@@ -6,9 +6,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from inference.clocks.synchronisation import Synchronisation, contradicted_offsets, synchronise
 from inference.errors import DegenerateError
 from inference.layouts import layout
-from inference.synchronisation import Synchronisation, contradicted_offsets, synchronise
 from inference.types import CameraRig, Keypoints2D
 from tests.synthetic import BASE, SCENES, Noise, Scene, circle_rig, dance, observe
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from .geometry.epipolar import essential_matrix, homogeneous
+from ..geometry.epipolar import essential_matrix, homogeneous
+from ..shapes import FloatArray, IntArray
 from .ray_stream import RayStream
-from .shapes import FloatArray, IntArray
 
 _GRID_S = (1 / 60, 1 / 10)  # steps of the search lie between
 _LONG_STEPS = 20_000  # streams with more steps than this are searched at 30 steps a second

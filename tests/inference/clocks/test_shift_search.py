@@ -2,10 +2,10 @@
 
 import numpy as np
 
+from inference.clocks.ray_stream import RayStream, ray_stream
+from inference.clocks.shift_search import _pair_evidence, _spectra, candidate_shifts
 from inference.geometry.epipolar import essential_matrix, homogeneous
-from inference.ray_stream import RayStream, ray_stream
-from inference.shift_search import _pair_evidence, _spectra, candidate_shifts
-from tests.inference.test_synchronisation import recording
+from tests.inference.clocks.test_synchronisation import recording
 
 
 def streams(seconds: float, offset_s: float, rates: tuple[float, float] = (30.0, 30.0)) -> list[RayStream]:

@@ -6,11 +6,11 @@ from dataclasses import replace
 
 import numpy as np
 
-from .keypoints import on_one_layout
+from ..keypoints import on_one_layout
+from ..take import Take
+from ..types import CameraRig, Keypoints2D, SolveReport
+from ..views import OpenedView
 from .synchronisation import contradicted_offsets, synchronise
-from .take import Take
-from .types import CameraRig, Keypoints2D, SolveReport
-from .views import OpenedView
 
 
 def views_in_step(

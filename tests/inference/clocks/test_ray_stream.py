@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from inference.ray_stream import ray_stream
+from inference.clocks.ray_stream import ray_stream
 from inference.types import Keypoints2D
 from tests.synthetic import circle_rig
 

@@ -7,10 +7,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .geometry.epipolar import focal_length
-from .geometry.projection import undistort_points
-from .shapes import BoolArray, FloatArray
-from .types import Camera, Keypoints2D
+from ..geometry.epipolar import focal_length
+from ..geometry.projection import undistort_points
+from ..shapes import BoolArray, FloatArray
+from ..types import Camera, Keypoints2D
 
 _MIN_SCORE = 0.3  # of a keypoint that has a say
 _MOST_TRACKS = 6  # per view: those seen longest

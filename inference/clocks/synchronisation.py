@@ -15,12 +15,12 @@ from itertools import combinations
 
 import numpy as np
 
-from .errors import DegenerateError
-from .geometry.epipolar import epipolar_distance, essential_matrix, homogeneous
+from ..errors import DegenerateError
+from ..geometry.epipolar import epipolar_distance, essential_matrix, homogeneous
+from ..shapes import FloatArray
+from ..types import CameraRig, Keypoints2D
 from .ray_stream import RayStream, ray_stream
-from .shapes import FloatArray
 from .shift_search import candidate_shifts
-from .types import CameraRig, Keypoints2D
 
 _WINDOW_S = 60.0  # largest offset searched
 _CHECK_WINDOW_S = 5.0  # largest error searched of an offset that was given
