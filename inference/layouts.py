@@ -65,9 +65,6 @@ _MPII_16 = (
     + ("pelvis", "thorax", "upper_neck", "head_top")
     + (*_limb("right", "wrist", "elbow", "shoulder"), *_limb("left", "shoulder", "elbow", "wrist"))
 )
-# Ours, seen by the models of `training`: the roots of index and little finger turn the hand, neck is the midpoint of
-# the shoulders, head_top the highest point of the skull.
-_SIGHTLINE_29 = (*_COCO_BODY, "neck", "head_top", *_sided("index", "pinky", "big_toe", "small_toe", "heel"))
 
 LAYOUTS: dict[str, Layout] = {
     name: Layout(name, joints)
@@ -80,7 +77,6 @@ LAYOUTS: dict[str, Layout] = {
         "blazepose_33": _BLAZEPOSE_33,
         "h36m_17": _H36M_17,
         "mpii_16": _MPII_16,
-        "sightline_29": _SIGHTLINE_29,
     }.items()
 }
 

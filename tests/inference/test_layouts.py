@@ -16,7 +16,7 @@ from inference.layouts import LAYOUTS, layout, mirrored, shared_joints
         ("halpe_26", 26, {17: "head_top", 18: "neck", 19: "pelvis", 21: "right_big_toe", 24: "left_heel"}),
         ("blazepose_33", 33, {2: "left_eye", 11: "left_shoulder", 23: "left_hip", 32: "right_foot_index"}),
         ("h36m_17", 17, {0: "pelvis", 1: "right_hip", 4: "left_hip", 8: "thorax", 10: "head_top", 16: "right_wrist"}),
-        ("sightline_29", 29, {17: "neck", 18: "head_top", 19: "left_index", 22: "right_pinky", 28: "right_heel"}),
+        ("sightline_29", 29, {17: "neck", 18: "head_top", 19: "left_big_toe", 24: "right_heel", 28: "right_pinky"}),
         ("mpii_16", 16, {0: "right_ankle", 6: "pelvis", 9: "head_top", 12: "right_shoulder", 15: "left_wrist"}),
     ],
 )  # fmt: skip
