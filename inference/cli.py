@@ -22,7 +22,7 @@ from .perception.detector import load_detector
 from .perception.images import detect_images
 from .perception.manage import add_model, list_models
 from .perception.packs import fetch_pack
-from .pipeline import solve
+from .pipeline import solve, solve_again
 from .progress import BarProgress, JsonProgress, Progress
 from .report.written import read_warnings
 from .take import parse_overrides, read_take, split_overrides
@@ -49,6 +49,12 @@ def build_parser() -> argparse.ArgumentParser:
         command.add_argument("take", type=Path, metavar="TAKE.toml")
         command.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder of the results")
         _add_common(command)
+        if name == "solve":
+            command.add_argument(
+                "--again",
+                action="store_true",
+                help="from the keypoints and cameras of the last solve in DIR, with the corrections of the take",
+            )
     detect = commands.add_parser("detect", help="2D keypoints of pictures")
     detect.add_argument("images", type=Path, nargs="+", metavar="IMAGE")
     detect.add_argument("--json", action="store_true", help="every keypoint as JSON on stdout")
@@ -106,7 +112,8 @@ def _progress(kind: str, results_on_stdout: bool = False) -> Progress:
 
 def _solve(options: argparse.Namespace) -> None:
     take = read_take(options.take, split_overrides(options.settings))
-    solution = solve(take, options.out, _progress(options.progress))
+    run = solve_again if options.again else solve
+    solution = run(take, options.out, _progress(options.progress))
     frames, persons = solution.solved.xyz.shape[:2]
     share = solution.solved.observed.mean()
     for warning in read_warnings(options.out):

@@ -6,6 +6,7 @@
     keypoints  find people and their 2D keypoints in every view                 detection, perception/
     cameras    solve where they stand, if no calibration says it                calibration/
     people     put the views on one clock, find who is who across them          clocks/, geometry/association
+               what a person corrected in the keypoints                         corrections
     joints     triangulate every frame with covariance (the raw layer)          geometry/triangulation
     motion     one estimate over the whole sequence, one rigid skeleton         motion/estimate
     ground     the floor and which feet stand on it                             ground, motion/floor, motion/contacts
@@ -18,7 +19,7 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -30,8 +31,10 @@ from .calibration.from_board import rig_from_board
 from .calibration.from_take import lenses_of_views, refined_rig, rig_from_person
 from .cameras import rig_for_take
 from .clocks.view_clocks import views_in_step
+from .corrections import corrected
 from .detection import find_keypoints
 from .errors import DegenerateError, InputError
+from .files.kept_keypoints import KeptKeypoints, read_kept, write_kept
 from .files.solution import write_solution
 from .geometry.association import choose_people
 from .geometry.triangulation import triangulate
@@ -85,6 +88,78 @@ def solve(take: Take, out: Path, progress: Progress | None = None) -> Solution:
         doubt = check_calibration(take, rig, in_step, report)
         views = people_in_all_views(take, rig, in_step, report, doubt)
         rig = refined_rig(take, rig, views, report)
+    offset_s = np.array([item.offset_s for item in opened])
+    kept = KeptKeypoints(_mark(take), rig, views, offset_s, np.array([item.drift_ppm for item in opened]))
+    solution, views = _motion(take, kept, report, progress)
+    with _stage(report, progress, "report"), whole_folder(out) as folder:
+        write_solution(folder / "solution.npz", solution)
+        write_kept(folder / "keypoints.npz", kept)
+        footages = {item.name: item.footage for item in opened if item.footage}
+        write_report(folder, solution, views, footages, report)
+    return solution
+
+
+def solve_again(
+    take: Take,
+    out: Path,
+    progress: Progress | None = None,
+    on_solution: Callable[[Path], None] = lambda _path: None,
+) -> Solution:
+    """Solve a take again from the keypoints and cameras that its last solve left in ``out``.
+
+    For corrections and for settings of the motion: nothing is detected, no camera is solved.
+
+    Convention:
+        the solution is replaced first, then the reports.
+
+    Args:
+        take: the take, unchanged but for its corrections and the settings of triangulation, motion and floor.
+        out: folder of the last solve's results.
+        progress: told how far the work is; silent if None.
+        on_solution: told where the solution is as soon as it is written, before the reports are.
+
+    Returns:
+        The solution, as written.
+
+    Raises:
+        InputError: no keypoints were kept, they are of another state of the take, or a correction does not fit.
+        DegenerateError: the corrected keypoints do not determine a motion.
+        Cancelled: the user stopped the work.
+    """
+    progress = progress or Progress()
+    check_folder(out)
+    report = SolveReport(take=take.name)
+    kept = read_kept(out / "keypoints.npz")
+    if kept.mark != _mark(take):
+        raise InputError(
+            f"{out / 'keypoints.npz'} was made when the take said something else (views, cameras, people or "
+            "detection); solve in full"
+        )
+    solution, views = _motion(take, kept, report, progress)
+    write_solution(out / "solution.npz", solution)
+    on_solution(out / "solution.npz")
+    with _stage(report, progress, "report"), whole_folder(out) as folder:
+        footages = {item.name: item.footage for item in open_views(take) if item.footage}
+        write_report(folder, solution, views, footages, report)
+    return solution
+
+
+def _mark(take: Take) -> str:
+    """What the kept keypoints depend on, as a text to compare."""
+    source, settings = take.calibration, take.settings
+    files = [path for path in (source.path, source.intrinsics) if path is not None]
+    parts = (take.persons, take.height_m, take.start_s, take.end_s, take.fps, source, take.views)
+    return repr((*parts, settings.detection, settings.association, [path.stat().st_mtime_ns for path in files]))
+
+
+def _motion(
+    take: Take, kept: KeptKeypoints, report: SolveReport, progress: Progress
+) -> tuple[Solution, tuple[Keypoints2D, ...]]:
+    """From keypoints to the solution; and the keypoints as they were used."""
+    rig = kept.rig
+    views = corrected(rig, kept.views, take.corrections)
+    if take.corrections:
+        report.facts["corrections"] = len(take.corrections)
     with _stage(report, progress, "joints"), threadpool_limits(1):
         raw = triangulate(rig, views, take.settings.triangulation)
     with _stage(report, progress, "motion"), threadpool_limits(1):  # many small systems: threads only wait there
@@ -96,16 +171,11 @@ def solve(take: Take, out: Path, progress: Progress | None = None) -> Solution:
         motion=motion,
         contact=np.zeros((*solved.xyz.shape[:2], 0)),
         contact_names=(),
-        offset_s=np.array([item.offset_s for item in opened]),
-        drift_ppm=np.array([item.drift_ppm for item in opened]),
+        offset_s=kept.offset_s,
+        drift_ppm=kept.drift_ppm,
         floor=np.array([0.0, 0, 1, 0]) if take.calibration.from_person else np.full(4, np.nan),
     )
-    solution = on_the_ground(take, solution, report)
-    with _stage(report, progress, "report"), whole_folder(out) as folder:
-        write_solution(folder / "solution.npz", solution)
-        footages = {item.name: item.footage for item in opened if item.footage}
-        write_report(folder, solution, views, footages, report)
-    return solution
+    return on_the_ground(take, solution, report), views
 
 
 def rig_of_views(take: Take, opened: list[OpenedView], report: SolveReport) -> CameraRig:

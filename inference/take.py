@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from .config import SolveSettings, checked_table, nearest_key, settings_from
+from .corrections import Correction
 from .errors import InputError
+from .files.corrections_toml import corrections_path, read_corrections
 from .files.toml_text import parse_toml, read_text
 from .layouts import layout
 
@@ -101,6 +103,7 @@ class Take:
     calibration: CalibrationSource
     views: tuple[View, ...]
     settings: SolveSettings
+    corrections: tuple[Correction, ...] = ()
 
 
 def read_take(path: Path, overrides: Mapping[str, str] = {}) -> Take:
@@ -108,7 +111,7 @@ def read_take(path: Path, overrides: Mapping[str, str] = {}) -> Take:
 
     Convention:
         paths are relative to the take file and come back absolute; times are seconds, 0 is the first
-        frame of a view with offset 0.
+        frame of a view with offset 0. Corrections stand beside the take: `corrections_path`.
 
     Args:
         path: the TOML file.
@@ -140,6 +143,7 @@ def read_take(path: Path, overrides: Mapping[str, str] = {}) -> Take:
         calibration=_calibration(raw.get("calibration"), folder),
         views=_views(raw.get("view"), folder, path),
         settings=settings_from(parse_overrides(overrides), settings, "--set"),
+        corrections=read_corrections(corrections_path(path.absolute())),
     )
 
 

@@ -1,8 +1,9 @@
 """The child process of the add-on: ``python -m inference.worker TAKE.toml --out DIR``.
 
 Progress goes to stdout as JSON lines, the last of which is ``{"done_file": …}`` or
-``{"error": …, "exit_code": …}``. The process ends by itself when its standard input closes, so that it
-never outlives the Blender that started it.
+``{"error": …, "exit_code": …}``; with ``--again``, ``{"solution_file": …}`` comes before the reports are
+written. The process ends by itself when its standard input closes, so that it never outlives the Blender
+that started it.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import time
 from pathlib import Path
 
 from .errors import Cancelled, SolveError
-from .pipeline import solve
+from .pipeline import solve, solve_again
 from .progress import JsonProgress
 from .take import read_take, split_overrides
 
@@ -29,11 +30,16 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("take", type=Path)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--set", dest="settings", action="append", default=[], metavar="KEY=VALUE")
+    parser.add_argument("--again", action="store_true", help="from the keypoints of the last solve; see solve_again")
     options = parser.parse_args(arguments)
     progress = JsonProgress(sys.stdout)
     _cancel_when_parent_ends(progress)
     try:
-        solve(read_take(options.take, split_overrides(options.settings)), options.out, progress)
+        take = read_take(options.take, split_overrides(options.settings))
+        if options.again:
+            solve_again(take, options.out, progress, lambda path: _say({"solution_file": str(path)}))
+        else:
+            solve(take, options.out, progress)
     except SolveError as problem:
         _say({"error": str(problem), "exit_code": problem.exit_code})
         return problem.exit_code

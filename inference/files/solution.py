@@ -38,7 +38,7 @@ def write_solution(path: Path, solution: Solution) -> None:
         InputError: the folder cannot be written.
     """
     arrays = _motion_arrays(solution) | camera_arrays(solution.rig, solution.offset_s, solution.drift_ppm)
-    _save(path, arrays | {"floor": solution.floor})
+    save_arrays(path, arrays | {"floor": solution.floor})
 
 
 def read_solution(path: Path) -> Solution:
@@ -56,7 +56,7 @@ def read_solution(path: Path) -> Solution:
     Raises:
         InputError: the file is missing, broken, of a newer format or not a solution; the message names the file.
     """
-    arrays = _load(path)
+    arrays = load_arrays(path)
     try:
         return Solution(
             rig=_rig(arrays),
@@ -90,7 +90,7 @@ def write_cameras(path: Path, rig: CameraRig, offset_s: Any, drift_ppm: Any) -> 
     Raises:
         InputError: the folder cannot be written.
     """
-    _save(path, camera_arrays(rig, offset_s, drift_ppm))
+    save_arrays(path, camera_arrays(rig, offset_s, drift_ppm))
 
 
 def read_cameras(path: Path) -> CameraRig:
@@ -108,7 +108,7 @@ def read_cameras(path: Path) -> CameraRig:
     Raises:
         InputError: the file is missing, broken or holds no cameras; the message names the file.
     """
-    arrays = _load(path)
+    arrays = load_arrays(path)
     try:
         return _rig(arrays)
     except KeyError as problem:
@@ -214,22 +214,28 @@ def _texts(texts: Any) -> Any:
     return np.array(list(texts), dtype=np.str_)
 
 
-def _save(path: Path, arrays: Mapping[str, Any]) -> None:
+def save_arrays(path: Path, arrays: Mapping[str, Any]) -> None:
+    """Write plain arrays to a temporary name and rename it."""
     with replacing(path) as temporary, temporary.open("wb") as file:
         np.savez(file, **arrays)  # numpy 1.26 would store any option given here as an array; no array holds objects
 
 
-def _load(path: Path) -> dict[str, Any]:
+def load_arrays(path: Path, what: str = "solution") -> dict[str, Any]:
+    """Read the arrays of a file that `save_arrays` wrote; ``what`` is what the file is to the user.
+
+    Raises:
+        InputError: the file is missing, broken or of a newer format; the message names it.
+    """
     path = Path(path)
     if not path.is_file():
-        raise InputError(f"solution {path} does not exist")
+        raise InputError(f"{what} {path} does not exist")
     try:
         with path.open("rb") as file, zipfile.ZipFile(file):  # np.load leaves a broken archive open
             file.seek(0)
             with np.load(file, allow_pickle=False) as archive:
                 arrays = {key: archive[key] for key in archive.files}
     except (*_BROKEN, *_BROKEN_ZIP) as problem:
-        raise InputError(f"{path} cannot be read as a solution: {_one_line(problem)}") from None
+        raise InputError(f"{path} cannot be read as a {what}: {_one_line(problem)}") from None
     version = arrays.get("format_version", np.array(FORMAT_VERSION))
     if version.shape != () or version.dtype.kind not in "iu" or version > FORMAT_VERSION:
         raise InputError(f"{path} was written by a newer Sightline; update this one")

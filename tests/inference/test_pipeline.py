@@ -6,18 +6,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from inference.corrections import Correction
 from inference.errors import Cancelled, DegenerateError, InputError
 from inference.files.anipose_toml import write_anipose_toml
+from inference.files.corrections_toml import corrections_path, write_corrections
 from inference.files.solution import read_solution
 from inference.layouts import shared_joints
-from inference.pipeline import check_folder, solve, whole_folder
+from inference.pipeline import check_folder, solve, solve_again, whole_folder
 from inference.progress import Progress
 from inference.take import read_take
 from inference.types import Camera, Flag, Solution
 from tests.keypoint_take import write_take
 from tests.synthetic import Scene
 
-OUTPUTS = {"solution.npz", "report.json", "report.html", "preview.png"}
+OUTPUTS = {"solution.npz", "keypoints.npz", "report.json", "report.html", "preview.png"}
 
 
 @pytest.fixture(scope="module")
@@ -220,3 +222,40 @@ def test_a_calibration_that_is_wrong_throughout_is_explained(tmp_path: Path) -> 
     write_anipose_toml(tmp_path / "cameras.toml", wrong)
     with pytest.raises(DegenerateError, match="poses were inverted"):
         solve(read_take(tmp_path / "take.toml"), tmp_path / "out")
+
+
+def test_solving_again_gives_the_same_and_a_correction_changes_it(tmp_path: Path) -> None:
+    scene = write_take(tmp_path)
+    take, out = tmp_path / "take.toml", tmp_path / "out"
+    first = solve(read_take(take), out)
+    told: list[Path] = []
+    again = solve_again(read_take(take), out, on_solution=told.append)
+    assert told == [out / "solution.npz"]
+    np.testing.assert_array_equal(again.solved.xyz, first.solved.xyz)
+    joint = first.solved.joint_names.index("left_wrist")
+    place = first.solved.xyz[10, 0, joint] + [0.0, 0.0, 0.08]
+    time = float(scene.timestamps_s[10])
+    pin = Correction("pin", 1, time, time, None, "left_wrist", tuple(float(x) for x in place), 0.003)
+    write_corrections(corrections_path(take), [pin])
+    mended = solve_again(read_take(take), out)
+    before, after = (np.linalg.norm(item.solved.xyz[10, 0, joint] - place) for item in (first, mended))
+    assert after < 0.5 * before
+    assert np.abs(mended.solved.xyz[-3:] - first.solved.xyz[-3:]).max() < 0.01  # far away little changes
+    assert json.loads((out / "report.json").read_text())["facts"]["corrections"] == 1
+    full = solve(read_take(take), out)
+    np.testing.assert_allclose(full.solved.xyz, mended.solved.xyz)  # corrections belong to the take
+
+
+def test_solving_again_refuses_another_state_of_the_take(tmp_path: Path) -> None:
+    write_take(tmp_path)
+    take, out = tmp_path / "take.toml", tmp_path / "out"
+    with pytest.raises(InputError, match=r"keypoints\.npz does not exist"):
+        solve_again(read_take(take), out)
+    solve(read_take(take), out)
+    kept = (out / "solution.npz").read_bytes()
+    with pytest.raises(InputError, match="solve in full"):
+        solve_again(read_take(take, {"max_ray_error_px": "50"}), out)
+    (out / "keypoints.npz").write_bytes(b"broken")
+    with pytest.raises(InputError, match="cannot be read as a file of kept keypoints"):
+        solve_again(read_take(take), out)
+    assert (out / "solution.npz").read_bytes() == kept

@@ -1,0 +1,177 @@
+"""What a person says is wrong in the 2D keypoints, and where a joint really is: evidence for the next solve.
+
+Corrections act on the views' keypoints, after it is settled who is who and before anything is triangulated: they need
+no other place in the mathematics.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from .errors import InputError
+from .geometry.projection import project
+from .layouts import mirrored
+from .shapes import BoolArray, FloatArray
+from .types import CameraRig, Keypoints2D
+
+MOVE, WRONG, SWAP, DROP, PIN = "move", "wrong", "swap", "drop", "pin"
+KINDS = (MOVE, WRONG, SWAP, DROP, PIN)
+LIMBS: dict[str, tuple[str, ...]] = {
+    "arms": ("shoulder", "elbow", "wrist", "hand", "thumb", "index", "middle", "ring", "pinky"),
+    "legs": ("hip", "knee", "ankle", "heel", "big_toe", "small_toe", "foot_index"),
+    "head": ("eye", "eye_inner", "eye_outer", "ear", "mouth"),
+    "body": (),  # every joint that has a side
+}
+MOVE_SIGMA_PX = 2.0  # of a hand with a mouse, in the pixels of a picture 1,000 px wide
+PIN_SIGMA_M = 0.005
+
+
+@dataclass(frozen=True)
+class Correction:
+    """One thing that a person corrected.
+
+    Convention:
+        times are seconds on the take's clock; a range holds both ends. ``person`` counts from 1.
+
+        move   view, joint, start_s = end_s, place = (x, y) px: the keypoint is here
+        wrong  view, joint or None for all, a range: these keypoints say nothing
+        swap   view, joint = a limb of `LIMBS`, a range: left and right are exchanged
+        drop   view, a range: the view says nothing about this person
+        pin    joint, start_s = end_s, place = (x, y, z) m: the joint is here, within ``sigma_m``
+    """
+
+    kind: str
+    person: int
+    start_s: float
+    end_s: float
+    view: str | None = None
+    joint: str | None = None
+    place: tuple[float, ...] = ()
+    sigma_m: float = PIN_SIGMA_M
+
+    @property
+    def words(self) -> str:
+        """The correction in a few words, for messages."""
+        where = "" if self.view is None else f" in view {self.view!r}"
+        when = f"{self.start_s:g} s" if self.start_s == self.end_s else f"{self.start_s:g}-{self.end_s:g} s"
+        return f"correction {self.kind!r} of {self.joint or 'all joints'}{where} at {when}"
+
+
+def corrected(
+    rig: CameraRig, views: Sequence[Keypoints2D], corrections: Iterable[Correction]
+) -> tuple[Keypoints2D, ...]:
+    """Put corrections into the keypoints, in their order.
+
+    Convention:
+        a time means the frame nearest to it, at most half a step away. A pin becomes a keypoint in every view that
+        it lies in front of, as sure as its sigma; a moved keypoint is as sure as a hand with a mouse. Both have
+        score 1.
+
+    Args:
+        rig: the cameras, in the order of the views.
+        views: V views on common times, slot p is person p + 1.
+        corrections: what is to be corrected.
+
+    Returns:
+        The views.
+
+    Raises:
+        InputError: a correction names a view, person, joint or time that is not there.
+    """
+    edits = [_Edit(view) for view in views]
+    for correction in corrections:
+        _check(correction, views)
+        frames = _frames(correction, views[0].timestamps_s)
+        for edit, camera in zip(edits, rig.cameras, strict=True):
+            if correction.kind == PIN:
+                points = np.array(correction.place)[None]
+                depth = float((camera.R @ points[0] + camera.t)[2])
+                if depth > 0:
+                    sigma = correction.sigma_m * float(camera.intrinsics.K[0, 0]) / depth
+                    edit.put(correction, frames, project(camera, points)[0], sigma)
+            elif edit.view.view == correction.view:
+                edit.apply(correction, frames, camera.intrinsics.image_size[0])
+    return tuple(edit.result() for edit in edits)
+
+
+class _Edit:
+    """One view's keypoints while they are corrected; copied at the first change."""
+
+    def __init__(self, view: Keypoints2D) -> None:
+        self.view = view
+        self._arrays: tuple[FloatArray, FloatArray, FloatArray] | None = None
+
+    def _open(self) -> tuple[FloatArray, FloatArray, FloatArray]:
+        if self._arrays is None:
+            self._arrays = (self.view.xy.copy(), self.view.covariance.copy(), self.view.score.copy())
+        return self._arrays
+
+    def apply(self, correction: Correction, frames: BoolArray, width: int) -> None:
+        """Do what a correction of this view says."""
+        if correction.kind == MOVE:
+            self.put(correction, frames, np.array(correction.place), MOVE_SIGMA_PX * width / 1000)
+        elif correction.kind == SWAP:
+            self._swap(correction, frames)
+        else:
+            everywhere = correction.joint is None or correction.kind == DROP
+            names = self.view.joint_names
+            joints = np.array([everywhere or name == correction.joint for name in names])
+            gone = np.zeros(self.view.score.shape, dtype=bool)
+            gone[:, correction.person - 1] = frames[:, None] & joints
+            xy, covariance, score = self._open()
+            xy[gone], covariance[gone], score[gone] = np.nan, np.nan, 0.0
+
+    def put(self, correction: Correction, frames: BoolArray, place: FloatArray, sigma_px: float) -> None:
+        """Say where a keypoint is."""
+        joint = self.view.joint_names.index(correction.joint or "")
+        xy, covariance, score = self._open()
+        cell = (frames, correction.person - 1, joint)
+        xy[cell], covariance[cell], score[cell] = place, sigma_px**2 * np.eye(2), 1.0
+
+    def _swap(self, correction: Correction, frames: BoolArray) -> None:
+        names = self.view.joint_names
+        wanted = LIMBS[correction.joint or "body"]
+        order = np.arange(len(names))
+        for index, name in enumerate(names):
+            sided = mirrored(name)
+            if sided in names and sided != name and (not wanted or name.partition("_")[2] in wanted):
+                order[index] = names.index(sided)
+        person = correction.person - 1
+        for array in self._open():
+            rows = array[frames, person]
+            array[frames, person] = rows[:, order]
+
+    def result(self) -> Keypoints2D:
+        """The keypoints as they are now."""
+        if self._arrays is None:
+            return self.view
+        return Keypoints2D(self.view.view, self.view.joint_names, self.view.timestamps_s, *self._arrays)
+
+
+def _check(correction: Correction, views: Sequence[Keypoints2D]) -> None:
+    names = views[0].joint_names
+    persons = views[0].xy.shape[1]
+    if not 1 <= correction.person <= persons:
+        raise InputError(f"{correction.words}: person {correction.person} is not one of the {persons} solved")
+    known = [view.view for view in views]
+    if correction.kind != PIN and correction.view not in known:
+        raise InputError(f"{correction.words}: the take has no such view; it has {', '.join(known)}")
+    if correction.kind in (MOVE, PIN, WRONG) and correction.joint is not None and correction.joint not in names:
+        raise InputError(f"{correction.words}: the keypoints have no such joint; they have {', '.join(names)}")
+
+
+def _frames(correction: Correction, times: FloatArray) -> BoolArray:
+    """(T,) which frames a correction is about."""
+    half = 0.5 * float(np.median(np.diff(times))) if len(times) > 1 else 0.5
+    if correction.kind in (MOVE, PIN):
+        nearest = int(np.abs(times - correction.start_s).argmin())
+        chosen = np.arange(len(times)) == nearest
+        chosen &= np.abs(times - correction.start_s) <= half * 1.001
+    else:
+        chosen = (times >= correction.start_s - half / 2) & (times <= correction.end_s + half / 2)
+    if not chosen.any():
+        raise InputError(f"{correction.words}: the take has no frame there; it lasts {times[0]:g}-{times[-1]:g} s")
+    return chosen

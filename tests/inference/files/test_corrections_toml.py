@@ -1,0 +1,51 @@
+"""Corrections go to a file and come back the same."""
+
+from pathlib import Path
+
+import pytest
+
+from inference.corrections import Correction
+from inference.errors import InputError
+from inference.files.corrections_toml import corrections_path, read_corrections, write_corrections
+
+ALL = (
+    Correction("move", 2, 1.25, 1.25, "cam01", "left_wrist", (400.5, 300.0)),
+    Correction("wrong", 1, 0.5, 1.0, 'odd "name"', "nose"),
+    Correction("wrong", 1, 0.5, 1.0, "cam01"),
+    Correction("swap", 1, 0.5, 1.0, "cam01", "arms"),
+    Correction("drop", 1, 0.5, 1.0, "cam01"),
+    Correction("pin", 1, 0.5, 0.5, None, "right_ankle", (0.1, -0.2, 0.3), 0.01),
+)
+
+
+def test_round_trip(tmp_path: Path) -> None:
+    path = corrections_path(tmp_path / "take.toml")
+    assert path.name == "take.corrections.toml"
+    assert read_corrections(path) == ()
+    write_corrections(path, ALL)
+    assert read_corrections(path) == ALL
+    write_corrections(path, [])
+    assert not path.exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("[[correction]]\nkind = 'mvoe'", "'mvoe' is unknown.*move"),
+        ("[[correction]]\nkind = 'move'\nview = 'a'\njoint = 'nose'\ntime = 1", "needs xy"),
+        ("[[correction]]\nkind = 'drop'\nview = 'a'\nstart = 2\nend = 1", "must not come before"),
+        ("[[correction]]\nkind = 'pin'\njoint = 'nose'\ntime = 1\nxyz = [1, 2]", "xyz"),
+        ("[[correction]]\nkind = 'swap'\nview = 'a'\nlimb = 'arm'\nstart = 1\nend = 2", "limb = 'arm'.*arms"),
+        ("[[correction]]\nkind = 'pin'\njoint = 'nose'\ntime = 1\nxyz = [1, 2, 3]\nsigma_m = 0", "out of range"),
+        ("[[correction]]\nkind = 'drop'\nview = 'a'\nstart = 1\nend = 2\nfoo = 1", "unknown key 'foo'"),
+        ("[correction]\nkind = 'drop'", r"\[\[correction\]\]"),
+        ("[[corection]]", r"\[\[correction\]\]"),
+        ("kind =", "not valid TOML"),
+    ],
+)
+def test_mistakes_are_one_line(tmp_path: Path, text: str, said: str) -> None:
+    path = tmp_path / "take.corrections.toml"
+    path.write_text(text)
+    with pytest.raises(InputError, match=said) as caught:
+        read_corrections(path)
+    assert "\n" not in str(caught.value)

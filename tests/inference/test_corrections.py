@@ -1,0 +1,89 @@
+"""Corrections change the keypoints that they name, and nothing else."""
+
+import numpy as np
+import pytest
+
+from inference.corrections import MOVE_SIGMA_PX, Correction, corrected
+from inference.errors import InputError
+from inference.geometry.projection import project
+from inference.types import Keypoints2D
+from tests.synthetic import BASE, Scene, make_scene, observe
+
+
+@pytest.fixture(scope="module")
+def scene() -> Scene:
+    return make_scene(frames=30, cameras=3, seed=4, people=2)
+
+
+@pytest.fixture(scope="module")
+def views(scene: Scene) -> tuple[Keypoints2D, ...]:
+    return observe(scene, BASE, seed=5)
+
+
+def _changed(before: Keypoints2D, after: Keypoints2D) -> set[tuple[int, int, int]]:
+    same = (before.xy == after.xy) | (np.isnan(before.xy) & np.isnan(after.xy))
+    return {(int(t), int(p), int(j)) for t, p, j in np.argwhere(~same.all(axis=-1))}
+
+
+def test_a_moved_keypoint_is_where_it_was_put(scene: Scene, views: tuple[Keypoints2D, ...]) -> None:
+    time, joint = scene.timestamps_s[7], scene.joint_names.index("left_wrist")
+    move = Correction("move", 2, time + 0.005, time + 0.005, "cam02", "left_wrist", (400.0, 300.0))
+    after = corrected(scene.rig, views, [move])
+    assert _changed(views[1], after[1]) == {(7, 1, joint)}
+    assert after[0] is views[0] and after[2] is views[2]
+    assert after[1].xy[7, 1, joint] == pytest.approx([400, 300])
+    assert after[1].covariance[7, 1, joint] == pytest.approx(np.eye(2) * (MOVE_SIGMA_PX * 1.92) ** 2)
+    assert after[1].score[7, 1, joint] == 1
+
+
+def test_wrong_keypoints_are_gone_in_their_range_alone(scene: Scene, views: tuple[Keypoints2D, ...]) -> None:
+    wrong = Correction("wrong", 1, scene.timestamps_s[3], scene.timestamps_s[6], "cam01", "nose")
+    after = corrected(scene.rig, views, [wrong])[0]
+    assert np.isnan(after.xy[3:7, 0, 0]).all() and (after.score[3:7, 0, 0] == 0).all()
+    assert {t for t, _, _ in _changed(views[0], after)} <= {3, 4, 5, 6}
+    assert {(p, j) for _, p, j in _changed(views[0], after)} == {(0, 0)}
+
+
+def test_a_dropped_view_says_nothing_of_that_person(scene: Scene, views: tuple[Keypoints2D, ...]) -> None:
+    drop = Correction("drop", 2, scene.timestamps_s[0], scene.timestamps_s[-1], "cam03")
+    after = corrected(scene.rig, views, [drop])[2]
+    assert not after.observed[:, 1].any() and after.observed[:, 0].any()
+
+
+def test_swapping_arms_twice_is_nothing(scene: Scene, views: tuple[Keypoints2D, ...]) -> None:
+    swap = Correction("swap", 1, scene.timestamps_s[5], scene.timestamps_s[9], "cam01", "arms")
+    once = corrected(scene.rig, views, [swap])[0]
+    left, right, hip = (scene.joint_names.index(name) for name in ("left_wrist", "right_wrist", "left_hip"))
+    np.testing.assert_array_equal(once.xy[5:10, 0, left], views[0].xy[5:10, 0, right])
+    np.testing.assert_array_equal(once.xy[:, :, hip], views[0].xy[:, :, hip])
+    assert _changed(views[0], corrected(scene.rig, views, [swap, swap])[0]) == set()
+
+
+def test_a_pin_is_seen_by_every_view(scene: Scene, views: tuple[Keypoints2D, ...]) -> None:
+    joint = scene.joint_names.index("right_ankle")
+    pin = Correction("pin", 1, scene.timestamps_s[2], scene.timestamps_s[2], None, "right_ankle", (0.1, 0.2, 0.3))
+    after = corrected(scene.rig, views, [pin])
+    for camera, before, view in zip(scene.rig.cameras, views, after, strict=True):
+        assert _changed(before, view) == {(2, 0, joint)}
+        assert view.xy[2, 0, joint] == pytest.approx(project(camera, np.array([[0.1, 0.2, 0.3]]))[0])
+        assert 0.5 < np.sqrt(view.covariance[2, 0, joint, 0, 0]) < 5  # 5 mm at 4.5 m and f = 1400 px are 1.6 px
+
+
+def test_no_correction_is_no_change(scene: Scene, views: tuple[Keypoints2D, ...]) -> None:
+    assert all(a is b for a, b in zip(corrected(scene.rig, views, []), views, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("correction", "said"),
+    [
+        (Correction("move", 3, 0.1, 0.1, "cam01", "nose", (1.0, 1.0)), "person 3"),
+        (Correction("move", 1, 0.1, 0.1, "cam09", "nose", (1.0, 1.0)), "no such view; it has cam01"),
+        (Correction("pin", 1, 0.1, 0.1, None, "tail", (1.0, 1.0, 1.0)), "no such joint"),
+        (Correction("wrong", 1, 7.0, 8.0, "cam01", "nose"), "no frame there"),
+    ],
+)
+def test_what_is_not_there_is_named(
+    scene: Scene, views: tuple[Keypoints2D, ...], correction: Correction, said: str
+) -> None:
+    with pytest.raises(InputError, match=said):
+        corrected(scene.rig, views, [correction])
