@@ -31,16 +31,17 @@ ROOT = Path(__file__).resolve().parent.parent
 ALIAS = "sightline"  # the root package's name here, whatever the folder is called
 
 
-class _Parser(argparse.ArgumentParser):
+class Parser(argparse.ArgumentParser):
     """Says what is wrong with the command in one line."""
 
     def error(self, message: str) -> NoReturn:
+        """Leave with the exit code of wrong input."""
         self.exit(2, f"{self.prog}: {message}; see --help\n")
 
 
 def parse(arguments: Sequence[str]) -> argparse.Namespace:
     """Read the command line, everything after ``--``."""
-    parser = _Parser(prog="batch_solve", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(prog="batch_solve", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("takes", type=Path, nargs="+", metavar="TAKE.toml")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR")
     parser.add_argument("--export", default="", metavar="FORMATS", help="fbx,bvh,usd,trc,c3d,csv")
@@ -80,15 +81,16 @@ def main(arguments: Sequence[str]) -> int:
         with _registered(), _signals_cancel():
             return _solve_all(options)
     except KeyboardInterrupt:
-        return _failed("cancelled", errors.Cancelled.exit_code, options.debug)
+        return failed("cancelled", errors.Cancelled.exit_code, options.debug)
     except errors.SolveError as problem:
-        return _failed(str(problem), problem.exit_code, options.debug)
+        return failed(str(problem), problem.exit_code, options.debug)
     except Exception as problem:  # noqa: BLE001 - the outermost frame of the command
         text = f"unexpected {type(problem).__name__}: {problem}; run again with --debug and report what it shows"
-        return _failed(text, errors.SolveError.exit_code, options.debug)
+        return failed(text, errors.SolveError.exit_code, options.debug)
 
 
-def _failed(message: str, code: int, debug: bool) -> int:
+def failed(message: str, code: int, debug: bool) -> int:
+    """Say in one line what went wrong; return the exit code."""
     if debug:
         traceback.print_exc()
     sys.stderr.write(" ".join(message.split()) + "\n")
@@ -117,7 +119,7 @@ def _solve_all(options: argparse.Namespace) -> int:
         except errors.Cancelled:
             raise
         except errors.SolveError as problem:
-            code = code or _failed(str(problem), problem.exit_code, options.debug)
+            code = code or failed(str(problem), problem.exit_code, options.debug)
     return code
 
 
@@ -209,7 +211,7 @@ def _shown(kind: str) -> Iterator[Any]:
         yield step
 
 
-def _end(code: int) -> None:
+def end_process(code: int) -> None:
     """Leave with this code. Blender returns 0 whatever a script raises, and old versions crash on the way out."""
     sys.stdout.flush()
     sys.stderr.flush()
@@ -223,4 +225,4 @@ def _end(code: int) -> None:
 
 
 if __name__ == "__main__":
-    _end(main(sys.argv[sys.argv.index("--") + 1 :] if "--" in sys.argv else sys.argv[1:]))
+    end_process(main(sys.argv[sys.argv.index("--") + 1 :] if "--" in sys.argv else sys.argv[1:]))

@@ -13,13 +13,14 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 from scipy.special import chdtri, fdtri
 
-from ...inference.errors import ShapeError
+from ...inference.errors import CalibrationError, ShapeError
 from ...inference.shapes import BoolArray, FloatArray, IntArray, check_shapes
-from ...inference.types import Camera, Skeleton, SkeletonMotion
+from ...inference.types import Camera, Intrinsics, Skeleton, SkeletonMotion
 
 SENSOR_WIDTH_MM = 36.0
 MIN_BONE_M = 0.001  # Blender deletes bones of no length
 ELLIPSOID_SHARE = 0.9  # of the true points that a drawn ellipsoid should hold
+_RADII = 200  # samples of a lens model that is fitted
 _CAMERA_FLIP = np.diag([1.0, -1.0, -1.0])
 _REST_PELVIS = np.array([[1.0, 0.0, 0.0], [0.0, 0.0, -1.0], [0.0, 1.0, 0.0]])  # x left, y up the spine, z forward
 _FORWARD, _UP = np.array([0.0, -1.0, 0.0]), np.array([0.0, 0.0, 1.0])
@@ -283,3 +284,119 @@ def visibility_changes(
 ) -> IntArray:
     """Return the indices of the frames at which visibility must be keyed: the first, and every change."""
     return np.flatnonzero(np.concatenate([[True], seen[1:] != seen[:-1]]))
+
+
+def camera_from_blender(
+    name: str,
+    matrix_world: FloatArray,  # (4, 4), translation in m
+    projection: FloatArray,  # (4, 4), of Blender's calc_matrix_camera for this picture
+    image_size: tuple[int, int],
+) -> Camera:
+    """Express a Blender camera in our terms: the inverse of `camera_setting`, for every sensor fit, shift and aspect.
+
+    Convention:
+        clip coordinates run from -1 to 1 over the picture with y up, so fx = W/2·P00, and the centre of the picture's
+        first pixel is at (-0.5, -0.5) from its corner. A Blender camera has no distortion; scale is no part of a pose.
+
+    Args:
+        name: of the view.
+        matrix_world: the camera object's.
+        projection: perspective.
+        image_size: (width, height) px.
+
+    Returns:
+        OpenCV axes, px, m.
+
+    Raises:
+        CalibrationError: the camera's axes are mirrored or sheared (by a parent's scale).
+    """
+    width, height = image_size
+    axes = matrix_world[:3, :3] / np.linalg.norm(matrix_world[:3, :3], axis=0)
+    if np.abs(axes.T @ axes - np.eye(3)).max() > 1e-4 or np.linalg.det(axes) < 0:
+        raise CalibrationError(f"camera {name!r} is mirrored or sheared; apply the scale of it and of its parents")
+    U, _, Vt = np.linalg.svd(axes @ _CAMERA_FLIP)  # single precision is not orthonormal enough
+    R = (U @ Vt).T
+    K = np.array(
+        [
+            [projection[0, 0] * width / 2, 0, width / 2 * (1 - projection[0, 2]) - 0.5],
+            [0, projection[1, 1] * height / 2, height / 2 * (1 + projection[1, 2]) - 0.5],
+            [0, 0, 1],
+        ]
+    )
+    return Camera(Intrinsics(name, image_size, K, np.zeros(0), "none"), R, -R @ matrix_world[:3, 3])
+
+
+def clip_matrix(
+    image_size: tuple[int, int],
+    focal_px: float,
+    principal_px: tuple[float, float],  # from the lower left corner
+    pixel_aspect: float,
+) -> FloatArray:
+    """Return the (3, 3) intrinsic matrix of a movie clip's tracking camera."""
+    x, y = principal_px
+    return np.array([[focal_px, 0, x - 0.5], [0, focal_px / pixel_aspect, image_size[1] - y - 0.5], [0, 0, 1]])
+
+
+def clip_distortion(
+    model: str,
+    coefficients: FloatArray,  # as Blender lists them
+    K: FloatArray,  # (3, 3) px
+    image_size: tuple[int, int],
+) -> tuple[FloatArray, float]:
+    """Turn the distortion of a movie clip's tracking camera into OpenCV's coefficients.
+
+    Convention:
+        measured in Blender 4.2, 4.5 and 5.0 on the Follow Track constraint, in normalised coordinates with y up:
+        POLYNOMIAL (k1, k2, k3) is OpenCV's radial model; BROWN (k1 … k4, p1, p2) has OpenCV's p1 and p2 exchanged, of
+        which the first changes its sign with y; DIVISION (k1, k2) divides by 1 + k1·r² + k2·r⁴ of the undistorted
+        radius, which is OpenCV's rational model; NUKE (k1, k2) undistorts by the same division of the distorted
+        radius in half picture widths. BROWN's k4 and NUKE are fitted.
+
+    Returns:
+        (5,) or (8,) coefficients, and the largest error of the fit in the picture, px; 0 where the models are the same.
+
+    Raises:
+        CalibrationError: the model is unknown, or folds the picture.
+    """
+    if not coefficients.any():
+        return np.zeros(5), 0.0
+    if model == "POLYNOMIAL":
+        k1, k2, k3 = coefficients
+        return np.array([k1, k2, 0, 0, k3]), 0.0
+    if model == "DIVISION":
+        return np.array([0, 0, 0, 0, 0, *coefficients, 0]), 0.0
+    if model == "BROWN":
+        k1, k2, k3, k4, p1, p2 = coefficients
+        if k4 == 0:
+            return np.array([k1, k2, -p2, p1, k3]), 0.0
+        rho = np.linspace(0, 1.3 * _corner_radius(K, image_size), _RADII)
+        distorted = rho * (1 + rho**2 * (k1 + rho**2 * (k2 + rho**2 * (k3 + rho**2 * k4))))
+        tangential = np.array([-p2, p1])
+    elif model == "NUKE":
+        bent = np.linspace(0, _corner_radius(K, image_size), _RADII)
+        k1, k2 = coefficients * (K[0, 0] / (max(image_size) / 2)) ** np.array([2, 4])
+        rho, distorted = bent / (1 + k1 * bent**2 + k2 * bent**4), bent
+        tangential = np.zeros(2)
+    else:
+        raise CalibrationError(f"the lens distortion model {model} is not known; choose another one in the clip")
+    inside = distorted <= _corner_radius(K, image_size)
+    if (np.diff(distorted) <= 0).any() or (np.diff(rho) <= 0).any() or not np.isfinite(rho).all():
+        raise CalibrationError(f"the lens distortion ({model}) folds the picture over; solve the clip's lens again")
+    powers = np.stack([rho**3, rho**5, rho**7], axis=-1)[inside]
+    k = np.linalg.lstsq(powers, (distorted - rho)[inside], rcond=None)[0]
+    error = float(np.abs(powers @ k - (distorted - rho)[inside]).max() * max(K[0, 0], K[1, 1]))
+    return np.array([k[0], k[1], *tangential, k[2]]), error
+
+
+def blender_brown(
+    distortion: FloatArray,  # (4,) or (5,) of OpenCV
+) -> tuple[float, ...]:
+    """Return Blender's k1, k2, k3, k4, p1, p2 of the model BROWN: the inverse of `clip_distortion`."""
+    k1, k2, p1, p2, k3 = (*map(float, distortion), 0.0)[:5]
+    return k1, k2, k3, 0.0, p2, -p1
+
+
+def _corner_radius(K: FloatArray, image_size: tuple[int, int]) -> float:
+    """Normalised distance of the picture's farthest corner from the principal point."""
+    corners = np.array([[x, y] for x in (-0.5, image_size[0] - 0.5) for y in (-0.5, image_size[1] - 0.5)])
+    return float(np.linalg.norm((corners - K[:2, 2]) / np.diag(K)[:2], axis=-1).max())

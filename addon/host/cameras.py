@@ -11,7 +11,7 @@ import bpy
 from mathutils import Matrix
 
 from ...inference.types import Camera
-from .axes import SENSOR_WIDTH_MM, camera_setting
+from .axes import SENSOR_WIDTH_MM, blender_brown, camera_setting
 from .parts import KIND, TAKE, VIEW, Claims, Part, digest, ensure_group
 
 IMAGE_SIZE = "sightline_image_size"
@@ -68,7 +68,7 @@ def show_footage(item: bpy.types.Object, camera: Camera, backdrop: Backdrop) -> 
 
     Convention:
         Blender plays a clip frame by frame, so footage of another rate than the scene's runs off; a
-        warning says so. Of the lens, Blender undistorts the radial terms.
+        warning says so. Of the lens, Blender undistorts OpenCV's first five coefficients.
     """
     path = first_file(backdrop.video)
     if path is None:
@@ -111,16 +111,17 @@ def _clip(item: bpy.types.Object, camera: Camera, path: Path) -> bpy.types.Movie
 
 
 def _enter_lens(clip: bpy.types.MovieClip, camera: Camera) -> None:
-    """Give the clip the lens, so that Blender can undistort it: the radial terms, which are most of it."""
+    """Give the clip the lens, so that Blender can undistort it: the five coefficients that its model Brown has too."""
     lens, (_, height) = camera.intrinsics, camera.intrinsics.image_size
     tracker = clip.tracking.camera
     tracker.units = "PIXELS"
     tracker.focal_length_pixels = float(lens.K[0, 0])
     tracker.principal_point_pixels = (lens.K[0, 2] + 0.5, height - (lens.K[1, 2] + 0.5))
     if lens.distortion_model == "opencv":
-        tracker.distortion_model = "POLYNOMIAL"
-        k1, k2, k3 = (*lens.distortion[:2], lens.distortion[4] if len(lens.distortion) > 4 else 0.0)
-        tracker.k1, tracker.k2, tracker.k3 = float(k1), float(k2), float(k3)
+        tracker.distortion_model = "BROWN"
+        k1, k2, k3, k4, p1, p2 = blender_brown(lens.distortion[:5])
+        tracker.brown_k1, tracker.brown_k2, tracker.brown_k3, tracker.brown_k4 = k1, k2, k3, k4
+        tracker.brown_p1, tracker.brown_p2 = p1, p2
 
 
 def first_file(video: str) -> Path | None:

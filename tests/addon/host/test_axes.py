@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from sightline.addon.host import axes
-from sightline.inference.errors import ShapeError
+from sightline.inference.errors import CalibrationError, ShapeError
 from sightline.inference.types import Camera, Intrinsics, Skeleton
 
 
@@ -126,3 +126,19 @@ def test_gaps_are_nan_and_do_not_turn_the_axes():
 def test_visibility_is_keyed_at_changes():
     seen = np.array([True, True, False, False, True])
     np.testing.assert_array_equal(axes.visibility_changes(seen), [0, 2, 4])
+
+
+def test_a_blender_camera_by_hand():
+    # 200 x 100 px; P00 = 1: half the width is one focal length; the axis 20 px right of the middle, 10 px below.
+    projection = np.array([[1.0, 0, -0.2, 0], [0, 2.0, 0.2, 0], [0, 0, -1, -0.2], [0, 0, -1, 0]])
+    matrix = np.diag([2.0, 2.0, 2.0, 1.0])  # a camera's scale means nothing
+    matrix[:3, 3] = 1, 2, 3
+    camera = axes.camera_from_blender("a", matrix, projection, (200, 100))
+    np.testing.assert_allclose(camera.intrinsics.K, [[100, 0, 119.5], [0, 100, 59.5], [0, 0, 1]])
+    np.testing.assert_allclose(camera.R, np.diag([1, -1, -1]))
+    np.testing.assert_allclose(camera.centre, [1, 2, 3])
+
+
+def test_a_mirrored_camera_is_refused():
+    with pytest.raises(CalibrationError, match="mirrored"):
+        axes.camera_from_blender("a", np.diag([-1.0, 1, 1, 1]), np.eye(4), (200, 100))

@@ -67,14 +67,18 @@ def test_other_footage_takes_the_place_of_ours_but_not_of_the_users(empty_scene,
 def test_the_lens_goes_to_the_clip(empty_scene, make_solution, frames):
     solution = make_solution()
     camera = solution.rig.cameras[2]
-    lens = type(camera.intrinsics)("side", (640, 480), camera.intrinsics.K, np.array([-0.1, 0.02, 0, 0, 0.003]))
+    lens = type(camera.intrinsics)(
+        "side", (640, 480), camera.intrinsics.K, np.array([-0.1, 0.02, 0.001, -0.002, 0.003])
+    )
     rig = (*solution.rig.cameras[:2], type(camera)(lens, camera.R, camera.t))
     object.__setattr__(solution, "rig", type(solution.rig)(rig, solution.rig.covariance))
     built = build_scene(empty_scene, solution, TakeInfo("a", {"side": frames}))
     background = shown(built.cameras[2])
     tracker = background.clip.tracking.camera
     assert background.clip_user.use_render_undistorted
-    assert (tracker.k1, tracker.k2, tracker.k3) == pytest.approx((-0.1, 0.02, 0.003))
+    assert (tracker.brown_k1, tracker.brown_k2, tracker.brown_k3) == pytest.approx((-0.1, 0.02, 0.003))
+    assert (tracker.brown_p1, tracker.brown_p2) == pytest.approx((-0.002, -0.001))  # exchanged, and y points up
+    assert tracker.distortion_model == "BROWN"
     assert tracker.focal_length_pixels == pytest.approx(700)
     assert tuple(tracker.principal_point_pixels) == pytest.approx((320, 240))
 
