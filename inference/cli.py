@@ -51,6 +51,9 @@ def build_parser() -> argparse.ArgumentParser:
         _add_common(command)
         if name == "solve":
             command.add_argument(
+                "--so-far", action="store_true", help="only the frames that a cancelled solve has looked at"
+            )
+            command.add_argument(
                 "--again",
                 action="store_true",
                 help="from the keypoints and cameras of the last solve in DIR, with the corrections of the take",
@@ -112,8 +115,11 @@ def _progress(kind: str, results_on_stdout: bool = False) -> Progress:
 
 def _solve(options: argparse.Namespace) -> None:
     take = read_take(options.take, split_overrides(options.settings))
-    run = solve_again if options.again else solve
-    solution = run(take, options.out, _progress(options.progress))
+    progress = _progress(options.progress)
+    if options.again:
+        solution = solve_again(take, options.out, progress)
+    else:
+        solution = solve(take, options.out, progress, options.so_far)
     frames, persons = solution.solved.xyz.shape[:2]
     share = solution.solved.observed.mean()
     for warning in read_warnings(options.out):

@@ -25,6 +25,7 @@ class DetectionSettings:
     max_people: int = 6  # people followed per view
     min_person_score: float = 0.5
     redetect_every: int = 30  # frames between looks for new people
+    reuse_detections: bool = True  # keep them in the user's cache folder (SIGHTLINE_CACHE), and start from kept ones
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,10 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, replace
+from pathlib import Path
 
+import numpy as np
 from numpy.typing import NDArray
 
 from .errors import Cancelled, InputError
@@ -13,22 +16,41 @@ from .files.keypoints_2d import read_keypoints
 from .footage import read_frames
 from .keypoints import link_detections
 from .perception.detector import Detector, load_detector
-from .perception.tracking import follow_people
+from .perception.kept_detections import keep_detections, kept_file, read_kept_detections
+from .perception.tracking import Follower
 from .progress import Progress
 from .take import Take
 from .types import Intrinsics, Keypoints2D, SolveReport
 from .views import OpenedView, frame_range
 
 
+@dataclass(frozen=True, eq=False)
+class _Kept:
+    """A view's people as far as they were followed, and the file that keeps them."""
+
+    follower: Follower
+    path: Path | None
+
+
+_NO_PICTURE = np.zeros((0, 0, 3), np.uint8)
+
+
 def find_keypoints(
-    take: Take, opened: list[OpenedView], lenses: Sequence[Intrinsics], report: SolveReport, progress: Progress
+    take: Take,
+    opened: list[OpenedView],
+    lenses: Sequence[Intrinsics],
+    report: SolveReport,
+    progress: Progress,
+    so_far: bool = False,
 ) -> list[Keypoints2D]:
     """Detect people in the footage, or read the keypoints that the take imports.
 
     Convention:
         one `Keypoints2D` per view in view order, on the view's own clock (its first frame is 0); each
         slot is one track. As many views as there are processors are worked on at once, each holding
-        one decoded frame, so memory does not grow with the clip.
+        one decoded frame, so memory does not grow with the clip. Frames that an earlier solve of the same footage
+        looked at, even a cancelled one, are not looked at again; with ``so_far`` no others are, and the rest is
+        missing.
 
     Raises:
         InputError: fewer than two views show anybody; the message names the empty views and frames.
@@ -49,7 +71,9 @@ def find_keypoints(
             if opened[index].view.keypoints is not None:
                 return _imported(opened[index], lenses[index].image_size)
             assert detector is not None  # loaded above, since this view has footage alone
-            return _detected(take, opened[index], ranges[index], detector, _ticked(advance, stop))
+            follower = _follower(take, opened[index], ranges[index], detector)
+            watch = _ticked(advance, stop)
+            return _so_far(follower, report) if so_far else _detected(opened[index], ranges[index], follower, watch)
 
         tracks = _side_by_side(of_view, len(opened))
     _check_somebody(opened, tracks, report)
@@ -100,12 +124,45 @@ def _imported(item: OpenedView, calibrated_size: tuple[int, int]) -> Keypoints2D
     return link_detections(detections)
 
 
-def _detected(take: Take, item: OpenedView, frames: tuple[int, int], detector: Detector, watch: Ticker) -> Keypoints2D:
+def _follower(take: Take, item: OpenedView, frames: tuple[int, int], detector: Detector) -> _Kept:
+    """Take up the people of a view where an earlier solve of the same footage came to."""
     assert item.footage is not None  # a view without keypoints has footage
-    start, stop = frames
-    pictures = watch(read_frames(item.footage, start, stop))
-    times = item.footage.timestamps_s[start:stop]
-    return follow_people(item.name, pictures, times, detector, take.settings.detection)
+    settings = take.settings.detection
+    depends_on = (detector.cards, detector.provider, replace(settings, reuse_detections=True))
+    path = kept_file(item.footage, frames, depends_on) if settings.reuse_detections else None
+    state = None if path is None else read_kept_detections(path, len(detector.joint_names))
+    return _Kept(Follower(item.name, item.footage.timestamps_s[slice(*frames)], detector, settings, state), path)
+
+
+def _detected(item: OpenedView, frames: tuple[int, int], kept: _Kept, watch: Ticker) -> Keypoints2D:
+    """Follow the people of a view to its end, and keep how far it came."""
+    assert item.footage is not None  # a view without keypoints has footage
+    follower, before = kept.follower, kept.follower.done
+    for _ in watch((number, _NO_PICTURE) for number in range(before)):
+        pass  # they count as done
+    try:
+        for _, image in watch(read_frames(item.footage, frames[0] + before, frames[1])):
+            follower.step(image)
+    finally:  # cancelled, failed or through
+        if kept.path is not None and follower.done > before:
+            keep_detections(kept.path, follower.state())
+    return follower.keypoints()
+
+
+def _so_far(kept: _Kept, report: SolveReport) -> Keypoints2D:
+    """Give what was detected before, without looking at any picture."""
+    follower = kept.follower
+    if follower.done == 0:
+        nobody = np.zeros((1, 0, len(follower.joint_names)))
+        times = follower.timestamps_s[:1]
+        empty = (np.zeros((*nobody.shape, 2)), np.zeros((*nobody.shape, 2, 2)), nobody)
+        return Keypoints2D(follower.view, follower.joint_names, times, *empty)
+    if follower.done < len(follower.timestamps_s):
+        report.warn(
+            f"view {follower.view}: only the {follower.done} of {len(follower.timestamps_s)} frames that were detected "
+            "before are used; solve in full for the rest"
+        )
+    return follower.keypoints_so_far()
 
 
 def _check_somebody(opened: list[OpenedView], tracks: list[Keypoints2D], report: SolveReport) -> None:

@@ -51,7 +51,7 @@ from .views import OpenedView, open_views, take_clock
 log = logging.getLogger(__name__)
 
 
-def solve(take: Take, out: Path, progress: Progress | None = None) -> Solution:
+def solve(take: Take, out: Path, progress: Progress | None = None, so_far: bool = False) -> Solution:
     """Solve a take and write ``solution.npz``, the reports and the preview into ``out``.
 
     Convention:
@@ -61,6 +61,7 @@ def solve(take: Take, out: Path, progress: Progress | None = None) -> Solution:
         take: what to solve.
         out: folder of the results; made if needed.
         progress: told how far the work is; silent if None.
+        so_far: detect nothing more; solve the frames that a cancelled solve has looked at.
 
     Returns:
         The solution, as written.
@@ -78,7 +79,7 @@ def solve(take: Take, out: Path, progress: Progress | None = None) -> Solution:
         rig = None if take.calibration.from_person else rig_of_views(take, opened, report)
         lenses = lenses_of_views(take, opened, report) if rig is None else rig.lenses
     with _stage(report, progress, "keypoints"):
-        tracks = find_keypoints(take, opened, lenses, report, progress)
+        tracks = find_keypoints(take, opened, lenses, report, progress, so_far)
     if rig is None:
         with _stage(report, progress, "cameras"), threadpool_limits(1):
             rig = rig_from_person(take, opened, lenses, tracks, report)

@@ -31,6 +31,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--set", dest="settings", action="append", default=[], metavar="KEY=VALUE")
     parser.add_argument("--again", action="store_true", help="from the keypoints of the last solve; see solve_again")
+    parser.add_argument("--so-far", action="store_true", help="the frames that a cancelled solve has looked at")
     options = parser.parse_args(arguments)
     progress = JsonProgress(sys.stdout)
     _cancel_when_parent_ends(progress)
@@ -39,7 +40,7 @@ def main(arguments: list[str] | None = None) -> int:
         if options.again:
             solve_again(take, options.out, progress, lambda path: _say({"solution_file": str(path)}))
         else:
-            solve(take, options.out, progress)
+            solve(take, options.out, progress, options.so_far)
     except SolveError as problem:
         _say({"error": str(problem), "exit_code": problem.exit_code})
         return problem.exit_code

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -72,22 +73,90 @@ def follow_people(
         InputError: there are fewer or more frames than times.
     """
     check_shapes(timestamps_s=(timestamps_s, "T"))
-    active: list[_Track] = []
-    ended: list[_Track] = []
-    look = True
-    number = -1
-    for number, (_, image) in enumerate(frames):
-        if number >= len(timestamps_s):
-            raise InputError(f"view {view!r}: more frames than the {len(timestamps_s)} times; check the video's rate")
-        before = len(active)
-        active, lost = _continue(active, image, number, timestamps_s, detector)
-        ended += lost
-        if look or not active or lost or number % settings.redetect_every == 0:
-            active += _new_tracks(active, ended, image, number, timestamps_s, detector)
-        look = len(active) < before
-    if number + 1 < len(timestamps_s):
-        raise InputError(f"view {view!r}: the video ends after {number + 1} of {len(timestamps_s)} frames")
-    return _keypoints(view, detector.joint_names, timestamps_s, ended + active)
+    follower = Follower(view, timestamps_s, detector, settings)
+    for _, image in frames:
+        follower.step(image)
+    return follower.keypoints()
+
+
+class Follower:
+    """Follows the people of one view; may stop after any frame and be taken up again from its `state`."""
+
+    def __init__(
+        self,
+        view: str,
+        timestamps_s: FloatArray,  # (T,)
+        detector: Detector,
+        settings: DetectionSettings,
+        state: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.view, self.timestamps_s = view, timestamps_s
+        self._detector, self._settings = detector, settings
+        self._active: list[_Track] = []
+        self._ended: list[_Track] = []
+        self._look = True
+        self.done = 0  # frames
+        if state is not None:
+            self._restore(state)
+
+    @property
+    def joint_names(self) -> tuple[str, ...]:
+        """The detector's joints."""
+        return self._detector.joint_names
+
+    def step(self, image: NDArray[np.uint8]) -> None:
+        """Take the next frame, (h, w, 3) RGB."""
+        number, times, detector = self.done, self.timestamps_s, self._detector
+        if number >= len(times):
+            raise InputError(f"view {self.view!r}: more frames than the {len(times)} times; check the video's rate")
+        before = len(self._active)
+        self._active, lost = _continue(self._active, image, number, times, detector)
+        self._ended += lost
+        if self._look or not self._active or lost or number % self._settings.redetect_every == 0:
+            self._active += _new_tracks(self._active, self._ended, image, number, times, detector)
+        self._look = len(self._active) < before
+        self.done += 1
+
+    def keypoints(self) -> Keypoints2D:
+        """Give what was found in all frames.
+
+        Raises:
+            InputError: not all frames were there.
+        """
+        if self.done < len(self.timestamps_s):
+            raise InputError(f"view {self.view!r}: the video ends after {self.done} of {len(self.timestamps_s)} frames")
+        return self.keypoints_so_far()
+
+    def keypoints_so_far(self) -> Keypoints2D:
+        """Give what was found in the frames that are done."""
+        times = self.timestamps_s[: self.done]
+        return _keypoints(self.view, self._detector.joint_names, times, self._ended + self._active)
+
+    def state(self) -> dict[str, Any]:
+        """Everything that the next frame depends on, as plain arrays."""
+        tracks = self._ended + self._active
+        joints = len(self._detector.joint_names)
+        regions = [track.last.next_region for track in tracks if track.last is not None]
+        return {
+            "done": np.array(self.done),
+            "look": np.array(self._look),
+            "active": np.array([track in self._active for track in tracks], dtype=bool),
+            "length": np.array([len(track.frames) for track in tracks], dtype=np.int64),
+            "frames": np.array([frame for track in tracks for frame in track.frames], dtype=np.int64),
+            "rows": np.array([row for track in tracks for row in track.rows], np.float32).reshape(-1, joints, 7),
+            "region": np.array([[*r.centre, *r.size, r.angle] for r in regions], dtype=float).reshape(-1, 5),
+        }
+
+    def _restore(self, state: Mapping[str, Any]) -> None:
+        self.done, self._look = int(state["done"]), bool(state["look"])
+        ends = np.cumsum(state["length"])
+        for end, length, region, active in zip(ends, state["length"], state["region"], state["active"], strict=True):
+            frames, rows = state["frames"][end - length : end], state["rows"][end - length : end]
+            place = Region((region[0], region[1]), (region[2], region[3]), float(region[4]))
+            row = rows[-1].astype(float)
+            last = Person2D(row[:, :2], row[:, 2:6].reshape(-1, 2, 2), np.nan_to_num(row[:, 6]), 1.0, place, place)
+            track = _Track([int(frame) for frame in frames], list(rows), last)
+            (self._active if active else self._ended).append(track)
 
 
 def _continue(
