@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -18,6 +18,7 @@ from .take import CalibrationSource, Take, View
 from .types import Camera, CameraRig, Intrinsics
 
 _EXACT_GAUGE = "the calibration file's own world; the cameras are taken as exact"
+UNSCALED_GAUGE = "the calibration file's own world, whose scale comes from the person"  # provisional until then
 _TRUSTED_GAUGE = "the calibration file's own world; every camera is free by the stated sigmas"
 
 
@@ -48,7 +49,7 @@ def rig_for_take(take: Take, sizes: Mapping[str, tuple[int, int]]) -> tuple[Came
     warnings: list[str] = []
     second = _second_lenses(take, pictures, warnings)
     lenses = second.lenses
-    calibration = read_calibration(source.path, source.units, take.height_m, pictures, lenses)
+    calibration = read_calibration(source.path, source.units, take.height_m, pictures, lenses, source.distance)
     if len(calibration.cameras) < 2:
         hint = "" if source.path.is_dir() else "; where every camera has a file of its own, name their folder"
         raise CalibrationError(
@@ -70,8 +71,9 @@ def rig_for_take(take: Take, sizes: Mapping[str, tuple[int, int]]) -> tuple[Came
                 f"leave fit out if the calibration counts in the video's own pixels, else add H_ and W_ to the file"
             )
         cameras.append(_in_video(camera, view, sizes.get(view.name), calibration.turns.get(name, 0)))
-    covariance = _covariance(cameras, source)
-    return CameraRig(tuple(cameras), covariance, _TRUSTED_GAUGE if covariance.any() else _EXACT_GAUGE), warnings
+    covariance = stated_covariance(cameras, source)
+    gauge = _TRUSTED_GAUGE if covariance.any() else _EXACT_GAUGE
+    return CameraRig(tuple(cameras), covariance, gauge if calibration.has_scale else UNSCALED_GAUGE), warnings
 
 
 def lenses_for_take(take: Take, sizes: Mapping[str, tuple[int, int]]) -> tuple[tuple[Intrinsics, ...], list[str]]:
@@ -91,7 +93,7 @@ def lenses_for_take(take: Take, sizes: Mapping[str, tuple[int, int]]) -> tuple[t
     path = take.calibration.intrinsics
     if path is None:
         raise InputError(
-            '[calibration] source = "self" solves where the cameras stand, not their lenses: name a file that has '
+            "[calibration] source solves where the cameras stand, not their lenses: name a file that has "
             'them, intrinsics = "lenses.toml" (any calibration of the same cameras will do)'
         )
     pictures = {view.name: size for view in take.views if (size := sizes.get(view.name) or view.size) is not None}
@@ -188,11 +190,12 @@ def _camera_name(view: str, calibration: Calibration, path: str) -> str:
 def _in_video(camera: Camera, view: View, size: tuple[int, int] | None, quarters: int) -> Camera:
     """Bring a camera into the pixels of the view's video, turning it where the video was turned upright."""
     calibrated = camera.intrinsics.image_size
+    what = "the video" if size else "the size given for its keypoints"
     size = size or view.size or calibrated
     if quarters % 2 and size != calibrated and _wider(size) == -_wider(calibrated):
         camera = turned(camera, quarters)
     inner = camera.intrinsics
-    move = image_fit(view.fit, inner.image_size, size, f"view {view.name!r}: the video")
+    move = image_fit(view.fit, inner.image_size, size, f"view {view.name!r}: {what}")
     lens = dataclasses.replace(inner, name=view.name, image_size=size, K=move.matrix(inner.K))
     return Camera(lens, camera.R, camera.t)
 
@@ -201,8 +204,8 @@ def _wider(size: tuple[int, int]) -> int:
     return (size[0] > size[1]) - (size[0] < size[1])
 
 
-def _covariance(cameras: list[Camera], source: CalibrationSource) -> FloatArray:
-    """(6V, 6V) of rotation vectors (left-multiplied) and t, for independent errors of rotation and centre.
+def stated_covariance(cameras: Sequence[Camera], source: CalibrationSource) -> FloatArray:
+    """(6V, 6V) of rotation vectors (left-multiplied) and t, for the independent errors that a take states.
 
     R' = exp(d) R and t' = -R' C', so the change of t is d x t - R dC.
     """

@@ -1,4 +1,4 @@
-"""The command line ``python -m inference``: solve, calibrate, detect, models.
+"""The command line ``python -m inference``: solve, calibrate, cameras, detect, models.
 
 Exit codes: 0 done; 2 the input is wrong (one line on stderr); 3 the solve failed; 130 cancelled.
 """
@@ -17,7 +17,9 @@ from typing import NoReturn
 from . import __version__
 from .calibrate import calibrate
 from .config import settings_from
+from .convert_cameras import FORMATS, convert_cameras
 from .errors import Cancelled, InputError, SolveError
+from .files.camera_table import Distance
 from .perception.detector import load_detector
 from .perception.images import detect_images
 from .perception.manage import add_model, list_models
@@ -25,7 +27,7 @@ from .perception.packs import fetch_pack
 from .pipeline import solve, solve_again
 from .progress import BarProgress, JsonProgress, Progress
 from .report.written import read_warnings
-from .take import parse_overrides, read_take, split_overrides
+from .take import UNITS, parse_overrides, read_take, split_overrides
 
 
 class _Parser(argparse.ArgumentParser):
@@ -58,6 +60,7 @@ def build_parser() -> argparse.ArgumentParser:
                 action="store_true",
                 help="from the keypoints and cameras of the last solve in DIR, with the corrections of the take",
             )
+    _add_cameras(commands.add_parser("cameras", help="a calibration of one tool as that of another"))
     detect = commands.add_parser("detect", help="2D keypoints of pictures")
     detect.add_argument("images", type=Path, nargs="+", metavar="IMAGE")
     detect.add_argument("--json", action="store_true", help="every keypoint as JSON on stdout")
@@ -70,6 +73,19 @@ def build_parser() -> argparse.ArgumentParser:
     fetch = actions.add_parser("fetch", help="download a pack (the only command that goes online)")
     fetch.add_argument("pack", nargs="?", default="blazepose", metavar="PACK")
     return parser
+
+
+def _add_cameras(command: argparse.ArgumentParser) -> None:
+    command.description = "Reads a calibration of any known tool, tells the camera spacing, and writes it for another."
+    command.add_argument("source", type=Path, metavar="CALIBRATION", help="file, or folder")
+    command.add_argument("--out", type=Path, required=True, metavar="PATH", help="file (toml), or folder")
+    command.add_argument("--format", choices=FORMATS, default="toml")
+    command.add_argument("--units", choices=UNITS, help="of the source, where it does not say or is wrong")
+    command.add_argument(
+        "--distance", nargs=3, metavar=("CAMERA", "CAMERA", "METRES"), help="gives a source without scale its scale"
+    )
+    command.add_argument("--intrinsics", type=Path, metavar="PATH", help="a second source, for the lenses")
+    command.add_argument("--debug", action="store_true", default=argparse.SUPPRESS, help=argparse.SUPPRESS)
 
 
 def _add_common(command: argparse.ArgumentParser) -> None:
@@ -136,6 +152,24 @@ def _calibrate(options: argparse.Namespace) -> None:
     sys.stderr.write(f"cameras written to {options.out / 'cameras.toml'}\n")
 
 
+def _cameras(options: argparse.Namespace) -> None:
+    distance = None
+    if options.distance is not None:
+        first, second, metres = options.distance
+        try:
+            distance = Distance(first, second, float(metres))
+        except ValueError:
+            distance = None
+        if distance is None or not 0.01 <= distance.metres <= 1000:
+            raise InputError(f"--distance {first} {second} {metres}: the last must be metres, 0.01 to 1000")
+    done = convert_cameras(options.source, options.out, options.format, options.units, distance, options.intrinsics)
+    for warning in done.warnings:
+        sys.stderr.write(f"warning: {warning}\n")
+    for line in done.lines:
+        sys.stderr.write(f"{line}\n")
+    sys.stderr.write(f"cameras written to {options.out}\n")
+
+
 def _detect(options: argparse.Namespace) -> None:
     detector = load_detector(settings_from(parse_overrides(split_overrides(options.settings)), where="--set").detection)
     pictures = _progress(options.progress, results_on_stdout=True).track("detect", options.images, len(options.images))
@@ -158,4 +192,4 @@ def _models(options: argparse.Namespace) -> None:
             sys.stdout.write(f"{model.line}\n")
 
 
-_COMMANDS = {"solve": _solve, "calibrate": _calibrate, "detect": _detect, "models": _models}
+_COMMANDS = {"solve": _solve, "calibrate": _calibrate, "cameras": _cameras, "detect": _detect, "models": _models}

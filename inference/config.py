@@ -29,6 +29,13 @@ class DetectionSettings:
 
 
 @dataclass(frozen=True)
+class CameraSettings:
+    """What is asked of a calibration."""
+
+    misfit: str = "refuse"  # refuse | warn: where it fits the person only once a known mistake in it is undone
+
+
+@dataclass(frozen=True)
 class AssociationSettings:
     """How the same person is recognised in different views."""
 
@@ -62,6 +69,7 @@ class SolveSettings:
     """All stages."""
 
     detection: DetectionSettings = field(default_factory=DetectionSettings)
+    cameras: CameraSettings = field(default_factory=CameraSettings)
     association: AssociationSettings = field(default_factory=AssociationSettings)
     triangulation: TriangulationSettings = field(default_factory=TriangulationSettings)
     motion: MotionSettings = field(default_factory=MotionSettings)
@@ -77,6 +85,7 @@ def nearest_key(key: str, known: Iterable[str]) -> str:
 # Allowed values of settings; where a number is not named here it lies in 0 … 1e9.
 _CHOICES: dict[str, tuple[str, ...]] = {
     "contacts": ("off", "estimate"),
+    "misfit": ("refuse", "warn"),
     "provider": ("auto", "cpu", "cuda", "tensorrt", "directml", "coreml", "openvino", "rocm", "migraphx", "webgpu"),
 }
 _RANGES: dict[str, tuple[float, float]] = {

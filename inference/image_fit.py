@@ -62,8 +62,11 @@ def image_fit(fit: str, old: Size, new: Size, where: str, old_name: str = "the c
     if new == old:
         return ImageFit((1.0, 1.0), (0.0, 0.0))
     if fit == "exact":
-        hint = "; it looks turned by 90 degrees" if (h, w) == old else ""
-        raise InputError(f'{sizes}{hint}; say how they relate: fit = "scale", "crop" or "letterbox"')
+        if (h, w) == old:
+            raise InputError(f"{sizes}; it is turned by 90 degrees: turn the video back, or calibrate it as it is")
+        same = min(abs(w * H / W - h), abs(h * W / H - w)) <= 1.0
+        likely = 'scaled: fit = "scale"' if same else 'cut or framed by bars: fit = "crop" or "letterbox"'
+        raise InputError(f"{sizes}; it was probably {likely}")
     if fit == "scale":
         if min(abs(w * H / W - h), abs(h * W / H - w)) > 1.0:
             raise InputError(f'{sizes}: the aspect differs, so fit = "scale" cannot be; use "crop" or "letterbox"')

@@ -29,11 +29,12 @@ from threadpoolctl import threadpool_limits
 from .calibration.diagnosis import diagnose
 from .calibration.from_board import rig_from_board
 from .calibration.from_take import lenses_of_views, refined_rig, rig_from_person
+from .calibration.person_scale import scaled_by_person
 from .cameras import rig_for_take
 from .clocks.view_clocks import views_in_step
 from .corrections import corrected
 from .detection import find_keypoints
-from .errors import DegenerateError, InputError
+from .errors import CalibrationError, DegenerateError, InputError
 from .files.kept_keypoints import KeptKeypoints, read_kept, write_kept
 from .files.solution import write_solution
 from .geometry.association import choose_people
@@ -86,6 +87,7 @@ def solve(take: Take, out: Path, progress: Progress | None = None, so_far: bool 
     with _stage(report, progress, "people"):
         opened = views_in_step(take, opened, rig, tracks, report)
         in_step = tracks_on_one_clock(take, opened, tracks)
+        rig = scaled_by_person(take, rig, in_step, report)
         doubt = check_calibration(take, rig, in_step, report)
         views = people_in_all_views(take, rig, in_step, report, doubt)
         rig = refined_rig(take, rig, views, report)
@@ -190,13 +192,19 @@ def rig_of_views(take: Take, opened: list[OpenedView], report: SolveReport) -> C
 
 
 def check_calibration(take: Take, rig: CameraRig, tracks: Sequence[Keypoints2D], report: SolveReport) -> str:
-    """Warn where a given calibration does not fit the person; return what was said, with the likely mistake."""
+    """Refuse a given calibration with a mistake that can be named; warn where it fits badly, and return what was said.
+
+    Raises:
+        CalibrationError: it fits the person only once a known mistake is undone, and ``misfit`` is not ``warn``.
+    """
     found = None if take.calibration.from_person else diagnose(rig, tracks)
     if found is None:
         return ""
     report.facts["epipolar_distance_px"] = found.distance_px
     if not found.suspicious:
         return ""
+    if found.remedy and take.settings.cameras.misfit == "refuse":
+        raise CalibrationError(f'{found.words}; to go on with it as it is, write misfit = "warn" under [solve]')
     report.warn(found.words)
     return found.words
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from typing import Any
 from .config import SolveSettings, checked_table, nearest_key, settings_from
 from .corrections import Correction
 from .errors import InputError
+from .files.camera_table import Distance
 from .files.corrections_toml import corrections_path, read_corrections
 from .files.toml_text import parse_toml, read_text
 from .layouts import layout
@@ -29,6 +31,9 @@ _CALIBRATION_KEYS = {
     "centre_sigma_m": float,
     "floor": str,
     "refine_cameras": bool,
+    "points": str,
+    "distance_m": float,
+    "distance_between": tuple[str, str],
 }
 _BOARD_KEYS = {
     "kind": str,
@@ -59,7 +64,7 @@ _LARGEST_SIZE = 65536  # px
 class CalibrationSource:
     """Where the cameras come from, and how far they are trusted."""
 
-    path: Path | None  # None: the cameras are solved, from the person or from a board
+    path: Path | None  # None: the cameras are solved: from the person, a board, or measured points
     intrinsics: Path | None = None  # a second source, for the lenses alone
     units: str | None = None  # m | mm | cm; None: what the file says
     rotation_sigma_deg: float | None = None  # None: the rotations are taken as exact
@@ -67,11 +72,13 @@ class CalibrationSource:
     floor: str = "keep"  # keep | auto
     board: Mapping[str, Any] | None = None  # the table [calibration.board]: cameras are solved from a board
     refine_cameras: bool = False  # adjust given cameras on the person, within how far they are trusted
+    points: Path | None = None  # measured points and where the views see them: poses are solved from these
+    distance: Distance | None = None  # that gives a calibration its scale
 
     @property
     def from_person(self) -> bool:
         """Whether the cameras are to be solved from the person."""
-        return self.path is None and self.board is None
+        return self.path is None and self.board is None and self.points is None
 
 
 @dataclass(frozen=True)
@@ -131,7 +138,7 @@ def read_take(path: Path, overrides: Mapping[str, str] = {}) -> Take:
             raise InputError(f"take file {path}: unknown table [{key}]{nearest_key(key, _TOP_KEYS)}")
     folder = path.absolute().parent
     values = checked_table(raw.get("take", {}), _TAKE_KEYS, "[take]")
-    settings = settings_from(_table(raw.get("solve", {}), "[solve]"))
+    settings = _with_card(settings_from(_table(raw.get("solve", {}), "[solve]")), folder)
     return Take(
         path=path.absolute(),
         name=_name(values.get("name", folder.name if path.stem == "take" else path.stem), "[take]: name"),
@@ -145,6 +152,15 @@ def read_take(path: Path, overrides: Mapping[str, str] = {}) -> Take:
         settings=settings_from(parse_overrides(overrides), settings, "--set"),
         corrections=read_corrections(corrections_path(path.absolute())),
     )
+
+
+def _with_card(settings: SolveSettings, folder: Path) -> SolveSettings:
+    """Make the path of a model card absolute; a name stays a name."""
+    name = settings.detection.detector
+    if not name.endswith(".toml"):
+        return settings
+    card = str(_existing(folder, name, "[solve] detector"))
+    return dataclasses.replace(settings, detection=dataclasses.replace(settings.detection, detector=card))
 
 
 def _table(raw: Any, where: str) -> Mapping[str, Any]:
@@ -225,7 +241,7 @@ def _calibration(raw: Any, folder: Path) -> CalibrationSource:
     raw = dict(_table(raw, where))
     board = _board(raw, folder)
     values = checked_table(raw, _CALIBRATION_KEYS, where)
-    solved = values["source"] in ("self", "board")
+    solved = values["source"] in ("self", "board", "points")
     intrinsics = values.get("intrinsics")
     for key, high in (("rotation_sigma_deg", 180.0), ("centre_sigma_m", 1000.0)):
         if key in values:
@@ -239,7 +255,29 @@ def _calibration(raw: Any, folder: Path) -> CalibrationSource:
         floor=_choice(values.get("floor", "keep"), ("keep", "auto"), f"{where}: floor") or "keep",
         board=board,
         refine_cameras=values.get("refine_cameras", False),
+        points=_points(values, folder),
+        distance=_distance(values),
     )
+
+
+def _points(values: Mapping[str, Any], folder: Path) -> Path | None:
+    """Return the file of measured points, which stands if and only if the source is "points"."""
+    if (values["source"] == "points") != ("points" in values):
+        raise InputError('[calibration]: source = "points" and points = "points.csv" belong together')
+    return _existing(folder, values["points"], "[calibration] points") if "points" in values else None
+
+
+def _distance(values: Mapping[str, Any]) -> Distance | None:
+    keys = [key for key in ("distance_m", "distance_between", "units") if key in values]
+    if not keys or keys == ["units"]:
+        return None
+    if keys != ["distance_m", "distance_between"]:
+        raise InputError(
+            '[calibration]: a scale is distance_m = 3.42 with distance_between = ["cam01", "cam02"], without units'
+        )
+    metres = _within(values["distance_m"], 0.01, 1000, "[calibration]: distance_m")
+    first, second = values["distance_between"]
+    return Distance(first, second, metres)
 
 
 def _board(raw: dict[str, Any], folder: Path) -> Mapping[str, Any] | None:

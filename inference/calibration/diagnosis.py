@@ -18,6 +18,7 @@ from ..geometry.epipolar import essential_matrix, focal_length, homogeneous
 from ..shapes import FloatArray
 from ..types import Camera, CameraRig, Keypoints2D
 from .observations import gather_observations
+from .person_scale import person_height
 from .tracks import main_tracks
 
 _MOMENTS = 60
@@ -26,6 +27,15 @@ _SIGMAS = 1.5  # the same in stated errors of the keypoints, where those are lar
 _PUT_RIGHT = 0.4  # of the distance, which a cause must leave at most
 _FEWEST = 30  # joints that two views share
 _WORST = 0.5  # of the focal length: distances are cut there, so that one view does not drown the others
+_PEOPLE_M = (0.7, 2.4)  # heights of people, children included, with the error of a height from joints
+_UNITS = (
+    (0.001, "a thousandth of what they are read as (mm read as m)"),
+    (1000.0, "a thousand times what they are read as (m read as mm)"),
+    (0.01, "a hundredth of what they are read as (cm read as m)"),
+    (100.0, "a hundred times what they are read as (m read as cm)"),
+    (0.1, "a tenth of what they are read as (mm read as cm)"),
+    (10.0, "ten times what they are read as (cm read as mm)"),
+)
 _SIZES = (0.5, 2 / 3, 0.75, 4 / 3, 1.5, 2.0)
 
 
@@ -37,11 +47,15 @@ class Diagnosis:
     worst: str | None  # the view that disagrees with the others, where the others agree
     remedy: str | None  # the mistake that would explain it, in words
     suspicious: bool
+    height_m: float | None = None  # of the person, where it is the scale that is wrong
 
     @property
     def words(self) -> str:
         """One line for a warning or an error."""
         table = ", ".join(f"{name} {px:.0f} px" for name, px in self.distance_px.items() if np.isfinite(px))
+        if self.height_m is not None:
+            parts = [f"by this calibration the person is {self.height_m:.3g} m tall"]
+            return "; ".join([*parts, self.remedy or "check its units, and height_m"])
         parts = [f"the calibration does not fit the person (median distance from epipolar lines: {table})"]
         if self.worst:
             parts.append(f"view {self.worst} disagrees with the others")
@@ -74,10 +88,22 @@ def diagnose(rig: CameraRig, views: Sequence[Keypoints2D]) -> Diagnosis | None:
     table = dict(zip(rig.names, (np.array(by_view) * focal).tolist(), strict=True))
     level = float(np.nanmean(errors))
     if level < max(_SUSPICIOUS, _SIGMAS * _typical_sigma(rig, people)):
-        return Diagnosis(table, None, None, False)
+        return _scale_diagnosis(rig, people, table)
     worst = _disagreeing(errors)
     name = None if worst is None else rig.names[worst]
     return Diagnosis(table, name, _remedy(rig, people, errors, worst), True)
+
+
+def _scale_diagnosis(rig: CameraRig, people: Sequence[Keypoints2D], table: dict[str, float]) -> Diagnosis:
+    """Cameras that agree with each other may still be a thousand times too far apart."""
+    height = person_height(rig, people)
+    if height is None or _PEOPLE_M[0] <= height <= _PEOPLE_M[1]:
+        return Diagnosis(table, None, None, False)
+    for factor, words in _UNITS:
+        if _PEOPLE_M[0] <= height * factor <= _PEOPLE_M[1]:
+            remedy = f"it would fit if its lengths were {words}: write the right units under [calibration]"
+            return Diagnosis(table, None, remedy, True, height)
+    return Diagnosis(table, None, None, True, height)
 
 
 def pair_errors(cameras: Sequence[Camera], people: Sequence[Keypoints2D]) -> FloatArray:
@@ -208,6 +234,10 @@ def _sized(factor: float) -> Callable[[Camera], Camera]:
     return change
 
 
+def _longer(factor: float) -> Callable[[Camera], Camera]:
+    return lambda camera: Camera(camera.intrinsics, camera.R, factor * camera.t)
+
+
 _CHANGES: tuple[tuple[Callable[[Camera], Camera], str], ...] = (
     (
         _inverse,
@@ -219,6 +249,8 @@ _CHANGES: tuple[tuple[Callable[[Camera], Camera], str], ...] = (
         (_turned_by(q), f"the pictures were turned by {90 * q} degrees: turn the video, or the calibration")
         for q in (1, 2, 3)
     ),
+    (_longer(0.001), "t counted in mm, not in m: divide t by 1000"),
+    (_longer(1000.0), "t counted in m, not in mm: multiply t by 1000"),
     *(
         (_sized(s), f"the lens counted in pictures {s:.3g} times as wide: state the calibrated size and fit")
         for s in _SIZES

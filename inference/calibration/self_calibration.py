@@ -101,7 +101,7 @@ def _best_start(observations: Observations, pairs: Mapping[Pair, RelativePose]) 
     for root in roots(pairs)[:_STARTS]:
         try:
             R, t = chained_poses(observations, pairs, root)
-            bundle = start_bundle(few, R, _typical_scale(few, R, t) * t)
+            bundle = start_bundle(few, R, typical_scale(few, R, t) * t)
         except DegenerateError as found:
             problem = found
             continue
@@ -120,7 +120,7 @@ def _best_start(observations: Observations, pairs: Mapping[Pair, RelativePose]) 
     return best[1].bundle, float(np.clip(noise, _LEAST_NOISE, 1.0))
 
 
-def _typical_scale(observations: Observations, R: FloatArray, t: FloatArray) -> float:
+def typical_scale(observations: Observations, R: FloatArray, t: FloatArray) -> float:
     """Metres per unit if the person is of typical height."""
     baseline = np.linalg.norm(t - t[:1], axis=-1).max() or 1.0
     scale = 4.0 / max(baseline, 1e-6)  # triangulation wants a world of about a room's size

@@ -11,7 +11,7 @@ from ..types import Intrinsics
 from .anipose_toml import anipose_cameras
 from .biocv import SUFFIX as BIOCV_SUFFIX
 from .biocv import looks_like_biocv, read_biocv
-from .camera_table import METRES, Calibration, CameraFile, Size
+from .camera_table import METRES, Calibration, CameraFile, Distance, Size
 from .colmap import LENS_FILE as COLMAP_LENSES
 from .colmap import POSE_FILE as COLMAP_POSES
 from .colmap import looks_like_colmap, read_colmap
@@ -34,6 +34,7 @@ def read_calibration(
     height_m: float | None = None,
     sizes: Mapping[str, Size] = {},
     lenses: Mapping[str, Intrinsics] = {},
+    distance: Distance | None = None,
 ) -> Calibration:
     """Read the cameras of a calibration.
 
@@ -46,6 +47,7 @@ def read_calibration(
         height_m: the person's height, for formats without a scale.
         sizes: (width, height) px of the views by name, for formats that do not state the calibrated size.
         lenses: lenses of a second source, for poses that come without.
+        distance: of two cameras, which gives the scale whatever the file says.
 
     Returns:
         Cameras with a pose, lenses of all cameras, warnings.
@@ -56,7 +58,7 @@ def read_calibration(
     path = Path(path)
     if units is not None and units not in METRES:
         raise CalibrationError(f"units = {units!r} is none of {', '.join(METRES)}")
-    return _camera_file(path, sizes).in_metres(str(path), units, height_m, lenses)
+    return _camera_file(path, sizes).in_metres(str(path), units, height_m, lenses, distance)
 
 
 def read_lenses(path: Path, sizes: Mapping[str, Size] = {}) -> CameraFile:

@@ -18,11 +18,21 @@ METRES = {"m": 1.0, "cm": 0.01, "mm": 0.001}
 _FARTHEST_UNDECLARED = 50.0  # median distance from the origin above which undeclared units cannot be metres
 _CLOSEST_RIG_M = 0.01  # the two cameras farthest apart are farther apart than this …
 _WIDEST_RIG_M = 1000.0  # … and nearer than this
+_PROVISIONAL_M = 4.0  # between the cameras farthest apart, until the person scales them
 _LARGEST = 1e9  # px or units; more is a broken number
 _OFF_CENTRE = 0.25  # of the picture; a principal point farther from its middle hints at another picture
 
 Size = tuple[int, int]  # (width, height) px
 Pose = tuple[FloatArray, FloatArray]  # R (3, 3) and t (3,), camera from world, in the file's unit
+
+
+@dataclass(frozen=True)
+class Distance:
+    """How far two cameras stand apart, measured by the user."""
+
+    first: str
+    second: str
+    metres: float
 
 
 @dataclass(frozen=True)
@@ -34,6 +44,7 @@ class Calibration:
     warnings: list[str] = field(default_factory=list)
     turns: dict[str, int] = field(default_factory=dict)  # clockwise quarter turns that make a camera's image upright
     assumed_sizes: frozenset[str] = frozenset()  # lenses whose file states no picture size: it is that of the video
+    has_scale: bool = True  # False: lengths are provisional until the person's height scales them
 
 
 @dataclass(frozen=True)
@@ -54,6 +65,7 @@ class CameraFile:
         units: str | None = None,
         height_m: float | None = None,
         lenses: Mapping[str, Intrinsics] = {},
+        distance: Distance | None = None,
     ) -> Calibration:
         """Join lenses and poses and bring the lengths to metres.
 
@@ -63,8 +75,10 @@ class CameraFile:
         Args:
             source: the file, for messages.
             units: m, cm or mm where the user says so.
-            height_m: the person's height; scale from it is not available yet, and the message says so.
+            height_m: the person's height: it will scale a file that has no scale of its own, whose lengths are
+                provisional until then (the cameras farthest apart stand 4 m apart).
             lenses: lenses of a second source.
+            distance: of two cameras, which gives the scale whatever the file says.
 
         Returns:
             Cameras in metres, lenses, warnings.
@@ -72,14 +86,20 @@ class CameraFile:
         Raises:
             CalibrationError: the scale is unknown or implausible, or no pose has a lens.
         """
-        if self.poses and not self.has_scale and units is None:
-            hint = "scale from height_m is not available for files in this version" if height_m else "it has no scale"
-            raise CalibrationError(
-                f"{source}: the lengths of a reconstruction from pictures mean nothing by themselves ({hint}): "
-                f'measure a distance, scale the reconstruction, and write units = "m" (or "mm") under [calibration]'
-            )
         centres = np.array([-R.T @ t for R, t in self.poses.values()]).reshape(-1, 3)
-        scale, unit_warnings = scale_to_metres(centres, units, self.declared, source)
+        scaled = not self.poses or self.has_scale or units is not None or distance is not None
+        if not scaled and height_m is None:
+            raise CalibrationError(
+                f"{source}: the lengths of a reconstruction from pictures mean nothing by themselves; give the "
+                "distance of two cameras (distance_m and distance_between), or the person's height_m, or, where you "
+                'have scaled it yourself, units = "m"'
+            )
+        if distance is not None:
+            scale, unit_warnings = self._scale_of(distance, source), []
+        elif not scaled:
+            scale, unit_warnings = _PROVISIONAL_M / max(_widest(centres), 1e-12), []
+        else:
+            scale, unit_warnings = scale_to_metres(centres, units, self.declared, source)
         found = {name: self.lenses.get(name) or _other_lens(name, lenses) for name in self.poses}
         lensless = [name for name, inner in found.items() if inner is None]
         warnings = [*self.warnings, *unit_warnings]
@@ -94,7 +114,25 @@ class CameraFile:
             for (name, (R, t)), inner in zip(self.poses.items(), found.values(), strict=True)
             if inner is not None
         }
-        return Calibration(cameras, self.lenses, warnings, self.turns, self.assumed_sizes)
+        return Calibration(cameras, self.lenses, warnings, self.turns, self.assumed_sizes, scaled)
+
+    def _scale_of(self, distance: Distance, source: str) -> float:
+        """Metres per unit of the file that put two cameras where they were measured."""
+        ends = []
+        for name in (distance.first, distance.second):
+            found = find_name(name, self.poses)
+            if found is None:
+                raise CalibrationError(
+                    f"{source} has no pose of {name!r}, whose distance is given; it has {', '.join(self.poses)}"
+                )
+            R, t = self.poses[found]
+            ends.append(-R.T @ t)
+        apart = float(np.linalg.norm(ends[1] - ends[0]))
+        if apart < 1e-12:
+            raise CalibrationError(
+                f"{source}: {distance.first} and {distance.second} stand in one place; no distance scales them"
+            )
+        return distance.metres / apart
 
 
 def find_name(name: str, known: Mapping[str, Any]) -> str | None:
@@ -268,8 +306,7 @@ def scale_to_metres(
                 f'write units = "mm" (or "cm", "m") under [calibration]'
             )
     factor = METRES[units or declared or "m"]
-    spacing = np.linalg.norm(centres[:, None] - centres[None], axis=-1) * factor
-    widest = float(spacing.max())
+    widest = _widest(centres) * factor
     if len(centres) > 1 and not _CLOSEST_RIG_M <= widest <= _WIDEST_RIG_M:
         raise CalibrationError(
             f"{source}: in {units or declared or 'm'} the cameras farthest apart are {widest:.3g} m apart, which is "
@@ -280,3 +317,8 @@ def scale_to_metres(
             f"{source} does not declare its units: taken as metres, the cameras farthest apart are {widest:.2f} m apart"
         ]
     return factor, []
+
+
+def _widest(centres: FloatArray) -> float:
+    """Distance of the two points that are farthest apart."""
+    return float(np.linalg.norm(centres[:, None] - centres[None], axis=-1).max())

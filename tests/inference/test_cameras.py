@@ -73,8 +73,13 @@ def test_the_size_of_a_view_without_a_video(cams: Path) -> None:
 
 
 def test_sizes_that_differ_need_a_fit(cams: Path) -> None:
-    with pytest.raises(InputError, match="view 'cam01': .*320x240.*640x480.*scale.*crop.*letterbox"):
+    with pytest.raises(InputError, match="view 'cam01': the video is 320x240.*640x480.*fit = .scale"):
         rig_for_take(take(cams, view("cam01"), view("Käfig")), {"cam01": (320, 240)})
+
+
+def test_the_size_of_keypoints_is_called_so(cams: Path) -> None:
+    with pytest.raises(InputError, match="view 'cam01': the size given for its keypoints is 320x240"):
+        rig_for_take(take(cams, view("cam01", size=(320, 240)), view("Käfig")), {})
 
 
 def test_names_that_do_not_match(cams: Path) -> None:
@@ -174,7 +179,7 @@ def test_a_rotation_count_is_used_where_the_video_is_upright(tmp_path: Path) -> 
     upright, _ = rig_for_take(wanted, {"a": (480, 640), "b": SIZE})
     np.testing.assert_allclose(upright.cameras[0].R, turned(camera("a"), 1).R, atol=1e-12)
     np.testing.assert_allclose(upright.cameras[0].intrinsics.K, turned(camera("a"), 1).intrinsics.K)
-    with pytest.raises(InputError, match="view 'b': .*looks turned by 90 degrees"):
+    with pytest.raises(InputError, match="view 'b': .*is turned by 90 degrees"):
         rig_for_take(wanted, {"a": SIZE, "b": (480, 640)})
 
 

@@ -67,8 +67,9 @@ def test_points_and_matrix_agree() -> None:
 @pytest.mark.parametrize(
     ("fit", "new", "message"),
     [
-        ("exact", (1080, 1920), "view 'cam01': the video is 1080x1920, .* 1088x1920; .*scale.*crop.*letterbox"),
-        ("exact", (1920, 1088), "looks turned by 90 degrees"),
+        ("exact", (1080, 1920), "view 'cam01': the video is 1080x1920, .* 1088x1920; .*cut.*crop.*letterbox"),
+        ("exact", (544, 960), "544x960, .* 1088x1920; it was probably scaled: fit = .scale"),
+        ("exact", (1920, 1088), "is turned by 90 degrees"),
         ("scale", (1080, 1920), "1080x1920, .* 1088x1920: the aspect differs"),
         ("crop", (1100, 1920), 'larger, so fit = "crop" cannot be'),
     ],

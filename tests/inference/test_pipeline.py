@@ -6,9 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from inference.calibration.gauge import stature
 from inference.corrections import Correction
-from inference.errors import Cancelled, DegenerateError, InputError
+from inference.errors import CalibrationError, Cancelled, DegenerateError, InputError
 from inference.files.anipose_toml import write_anipose_toml
+from inference.files.colmap import write_colmap
 from inference.files.corrections_toml import corrections_path, write_corrections
 from inference.files.solution import read_solution
 from inference.layouts import shared_joints
@@ -112,14 +114,17 @@ def test_views_of_another_recording_are_refused_and_leave_nothing(tmp_path: Path
 
 
 def test_views_with_swapped_names_are_named(tmp_path: Path) -> None:
-    """Two of four cameras exchanged: the two that are right solve the take, and the others are named."""
+    """Two of four cameras exchanged: refused; the two that are right solve the take where the user says so."""
     write_take(tmp_path, cameras=4, frames=12)
     folder = tmp_path / "keypoints"
     first, second = sorted(path.name for path in folder.iterdir())[:2]
     (folder / first).rename(folder / "spare")
     (folder / second).rename(folder / first)
     (folder / "spare").rename(folder / second)
-    solve(read_take(tmp_path / "take.toml"), tmp_path / "out")
+    with pytest.raises(CalibrationError, match=f"names of {first} and {second} were swapped.*misfit = .warn"):
+        solve(read_take(tmp_path / "take.toml"), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+    solve(read_take(tmp_path / "take.toml", {"misfit": "warn"}), tmp_path / "out")
     warnings = json.loads((tmp_path / "out" / "report.json").read_text())["warnings"]
     assert [f"view {name}: its people fit nobody" in " ".join(warnings) for name in (first, second)] == [True, True]
 
@@ -220,8 +225,34 @@ def test_a_calibration_that_is_wrong_throughout_is_explained(tmp_path: Path) -> 
     scene = write_take(tmp_path, frames=30)
     wrong = tuple(Camera(c.intrinsics, c.R.T, -c.R.T @ c.t) for c in scene.rig.cameras)
     write_anipose_toml(tmp_path / "cameras.toml", wrong)
-    with pytest.raises(DegenerateError, match="poses were inverted"):
+    with pytest.raises(CalibrationError, match="poses were inverted"):
         solve(read_take(tmp_path / "take.toml"), tmp_path / "out")
+    with pytest.raises(DegenerateError, match="poses were inverted"):
+        solve(read_take(tmp_path / "take.toml", {"misfit": "warn"}), tmp_path / "out")
+
+
+def test_a_reconstruction_gets_its_scale_from_the_person_or_from_a_distance(tmp_path: Path) -> None:
+    """A height from the joints is good to some percent; a measured distance is exact."""
+    scene = write_take(tmp_path, frames=30)
+    write_colmap(tmp_path / "colmap", [Camera(c.intrinsics, c.R, 0.137 * c.t) for c in scene.rig.cameras])
+    path, out = tmp_path / "take.toml", tmp_path / "out"
+    text = path.read_text().replace("cameras.toml", "colmap")
+    path.write_text(text)
+    with pytest.raises(CalibrationError, match="distance_m"):
+        solve(read_take(path), out)
+    first, second = (camera.centre for camera in scene.rig.cameras[:2])
+    measured = f'distance_m = {np.linalg.norm(first - second)}\ndistance_between = ["cam01", "cam02"]'
+    person = 1.05 * stature(scene.xyz[:, 0], scene.joint_names)
+    for old, more, scale, bound in (
+        ("[take]", f"height_m = {person}", 1.05, 0.03),
+        ("[calibration]", measured, 1.0, 1e-9),
+    ):
+        path.write_text(text.replace(old, f"{old}\n{more}", 1))
+        rig = solve(read_take(path), out).rig
+        ratio = [a.centre[2] / b.centre[2] for a, b in zip(rig.cameras, scene.rig.cameras, strict=True)]
+        np.testing.assert_allclose(ratio, scale, rtol=bound)
+        told = json.loads((out / "report.json").read_text())["warnings"]
+        assert any("no scale" in warning for warning in told) == ("height_m" in more)
 
 
 def test_solving_again_gives_the_same_and_a_correction_changes_it(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from inference.errors import InputError, SolveError
+from inference.files.camera_table import Distance
 from inference.take import read_take
 
 FUZZ_CASES = int(os.environ.get("SIGHTLINE_FUZZ", "200"))
@@ -110,6 +111,20 @@ def test_defaults(folder: Path) -> None:
     assert read_take(write(folder, text, "Läufer.toml")).name == "Läufer"
 
 
+def test_a_model_card_lies_relative_to_the_take(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir("/")
+    (folder / "cards").mkdir()
+    (folder / "cards" / "my.toml").write_text("")
+    take = read_take(write(folder, FULL.replace("min_score = 0.2", 'detector = "cards/my.toml"')))
+    assert take.settings.detection.detector == str(folder / "cards" / "my.toml")
+    assert read_take(write(folder, FULL)).settings.detection.detector == "blazepose"
+
+
+def test_a_measured_distance_is_read(folder: Path) -> None:
+    text = FULL.replace('units = "mm"', 'distance_m = 3.5\ndistance_between = ["cam01", "frames"]')
+    assert read_take(write(folder, text)).calibration.distance == Distance("cam01", "frames", 3.5)
+
+
 def test_a_byte_order_mark_is_no_error(folder: Path) -> None:
     path = folder / "take.toml"
     path.write_bytes(b"\xef\xbb\xbf" + FULL.encode())
@@ -158,6 +173,11 @@ def test_wrong_overrides(folder: Path, overrides: dict[str, str], message: str) 
         ('intrinsics = "lenses.toml"', 'intrinsics = "no.toml"', "intrinsics: .*no.toml does not exist"),
         ('units = "mm"', 'units = "inch"', "units = 'inch' is unknown; known: cm, m, mm"),
         ('floor = "auto"', 'floor = "up"', "floor = 'up' is unknown"),
+        ('units = "mm"', "distance_m = 3.0", "distance_m = 3.42 with distance_between"),
+        ('units = "mm"', 'units = "mm"\ndistance_m = 3.0\ndistance_between = ["a", "b"]', "without units"),
+        ('units = "mm"', 'distance_m = -3.0\ndistance_between = ["a", "b"]', "distance_m = -3 is out of range"),
+        ('units = "mm"', 'points = "cams.toml"', 'source = "points" and points = .* belong together'),
+        ("min_score = 0.2", 'detector = "cards/my.toml"', r"\[solve\] detector: .*my.toml does not exist"),
         ("rotation_sigma_deg = 0.1", "rotation_sigma_deg = -0.1", "rotation_sigma_deg = -0.1 is out of range"),
         ("centre_sigma_m = 0.002", "centre_sigma_m = nan", "centre_sigma_m is not a number"),
         ('name = "cam01"', 'name = "frames"', "view 'frames' stands twice"),

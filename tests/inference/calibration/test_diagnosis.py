@@ -65,6 +65,46 @@ def test_a_mistake_is_named(mistake: Callable[[Camera], Camera], words: str, eve
         assert found.worst == "cam03"
 
 
+def longer(factor: float) -> Callable[[Camera], Camera]:
+    return lambda camera: Camera(camera.intrinsics, camera.R, factor * camera.t)
+
+
+@pytest.mark.parametrize(
+    ("factor", "words"),
+    [
+        (1000, "mm read as m"),
+        (100, "cm read as m"),
+        (0.001, "m read as mm"),
+        (0.01, "m read as cm"),
+        (10, "mm read as cm"),
+    ],
+)
+def test_wrong_units_of_all_cameras_are_named(factor: float, words: str) -> None:
+    """No epipolar line shows them, only the height of the person."""
+    found = diagnose(rig_with(tuple(longer(factor)(c) for c in SCENE.rig.cameras)), VIEWS)
+    assert found is not None and found.suspicious and words in found.words
+    assert found.height_m == pytest.approx(1.75 * factor, rel=0.1)
+
+
+@pytest.mark.parametrize("factor", [0.5, 1.3])
+def test_people_of_other_sizes_are_left_alone(factor: float) -> None:
+    found = diagnose(rig_with(tuple(longer(factor)(c) for c in SCENE.rig.cameras)), VIEWS)
+    assert found is not None and not found.suspicious
+
+
+def test_a_scale_that_no_unit_explains_is_doubted_without_a_cause() -> None:
+    found = diagnose(rig_with(tuple(longer(3.0)(c) for c in SCENE.rig.cameras)), VIEWS)
+    assert found is not None and found.suspicious and found.remedy is None
+    assert "5." in found.words and "m tall" in found.words
+
+
+@pytest.mark.parametrize(("factor", "words"), [(1000.0, "divide t by 1000"), (0.001, "multiply t by 1000")])
+def test_one_camera_in_another_unit_is_named(factor: float, words: str) -> None:
+    cameras = [longer(factor)(c) if i == 1 else c for i, c in enumerate(SCENE.rig.cameras)]
+    found = diagnose(rig_with(tuple(cameras)), VIEWS)
+    assert found is not None and words in found.words and "of cam02" in found.words
+
+
 def test_swapped_names_are_named() -> None:
     a, b, c, d = SCENE.rig.cameras
     swapped = tuple(

@@ -15,6 +15,7 @@ from inference.cameras import rig_for_take
 from inference.config import SolveSettings
 from inference.errors import CalibrationError, InputError, SolveError
 from inference.files.calibration import read_calibration, read_lenses
+from inference.files.camera_table import Distance
 from inference.files.colmap import read_colmap, write_colmap
 from inference.take import CalibrationSource, Take, View
 from inference.types import Camera, Intrinsics
@@ -117,10 +118,22 @@ def test_what_cannot_be_written(tmp_path: Path) -> None:
 
 def test_scale_is_never_guessed(tmp_path: Path) -> None:
     path = folder(tmp_path / "c")
-    with pytest.raises(CalibrationError, match='it has no scale.*units = "m"'):
+    with pytest.raises(CalibrationError, match='mean nothing by themselves.*height_m.*units = "m"'):
         read_calibration(path)
-    with pytest.raises(CalibrationError, match='scale from height_m is not available.*units = "m"'):
-        read_calibration(path, height_m=1.8)
+    assert not read_calibration(path, height_m=1.8).has_scale
+    assert read_calibration(path, height_m=1.8, units="m").has_scale
+
+
+def test_a_distance_gives_the_scale(tmp_path: Path) -> None:
+    path = folder(tmp_path / "c")
+    left, right = read_calibration(path, units="m").cameras.values()
+    found = read_calibration(path, distance=Distance("left", "right", 2.5)).cameras
+    assert np.linalg.norm(found["left"].centre - found["right"].centre) == pytest.approx(2.5)
+    factor = 2.5 / np.linalg.norm(left.centre - right.centre)
+    np.testing.assert_allclose(found["left"].t, factor * left.t)
+    for first, second, message in (("left", "rihgt", "no pose of 'rihgt'"), ("left", "left", "one place")):
+        with pytest.raises(CalibrationError, match=message):
+            read_calibration(path, distance=Distance(first, second, 2.5))
     assert set(read_lenses(path).lenses) == {"left", "right"}
 
 
