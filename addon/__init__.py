@@ -5,32 +5,11 @@ import bpy
 from bpy.app.handlers import persistent
 from bpy.props import PointerProperty
 
+from . import operators, panels, properties
 from .host.cameras import set_resolution
-from .operators import (
-    SIGHTLINE_OT_cancel_solve,
-    SIGHTLINE_OT_export_take,
-    SIGHTLINE_OT_look_through,
-    SIGHTLINE_OT_open_report,
-    SIGHTLINE_OT_solve_take,
-    end_running_job,
-)
-from .panels import SIGHTLINE_PT_export, SIGHTLINE_PT_settings, SIGHTLINE_PT_solve, SIGHTLINE_PT_views
-from .properties import SIGHTLINE_PG_scene, SIGHTLINE_PG_settings, SIGHTLINE_PG_status
+from .operators.solve import end_running_job
 
-CLASSES = (
-    SIGHTLINE_PG_settings,
-    SIGHTLINE_PG_scene,
-    SIGHTLINE_PG_status,
-    SIGHTLINE_OT_solve_take,
-    SIGHTLINE_OT_cancel_solve,
-    SIGHTLINE_OT_export_take,
-    SIGHTLINE_OT_open_report,
-    SIGHTLINE_OT_look_through,
-    SIGHTLINE_PT_solve,
-    SIGHTLINE_PT_views,
-    SIGHTLINE_PT_export,
-    SIGHTLINE_PT_settings,
-)
+CLASSES = (*properties.CLASSES, *operators.CLASSES, *panels.CLASSES)
 
 
 @persistent
@@ -58,8 +37,8 @@ def register() -> None:
     """Make the extension known to Blender."""
     for each in CLASSES:
         bpy.utils.register_class(each)
-    bpy.types.Scene.sightline = PointerProperty(type=SIGHTLINE_PG_scene)
-    bpy.types.WindowManager.sightline = PointerProperty(type=SIGHTLINE_PG_status)
+    bpy.types.Scene.sightline = PointerProperty(type=properties.SIGHTLINE_PG_scene)
+    bpy.types.WindowManager.sightline = PointerProperty(type=properties.SIGHTLINE_PG_status)
     for name, handler in _HANDLERS:
         getattr(bpy.app.handlers, name).append(handler)
 

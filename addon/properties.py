@@ -96,3 +96,6 @@ class SIGHTLINE_PG_status(bpy.types.PropertyGroup):
     running: BoolProperty()
     share: FloatProperty(min=0, max=1)
     text: StringProperty()
+
+
+CLASSES = (SIGHTLINE_PG_settings, SIGHTLINE_PG_scene, SIGHTLINE_PG_status)

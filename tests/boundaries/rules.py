@@ -30,7 +30,7 @@ NAMELESS = {"utils", "util", "helpers", "helper", "common", "misc"}
 BLIND_HANDLERS = {  # the outermost frame of the worker, of a command, of an operator (STYLE.md, section 8)
     "inference/worker.py",
     "inference/cli.py",
-    "addon/operators.py",
+    "addon/operators/guarded.py",
 }
 LEFTOVER = re.compile(
     r"(?<![\w.])/(?:work|home|root|Users)/\w|[A-Z]:\\\\?Users|deb\.debian\.org|pypi\.org|pythonhosted\.org"

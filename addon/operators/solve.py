@@ -1,23 +1,17 @@
-"""What the buttons do: each collects its input, calls one function, and reports in one line."""
+"""Solve a take in a child process, and stop it."""
 # pyright: reportAttributeAccessIssue=false, reportOptionalMemberAccess=false, reportArgumentType=false, reportInvalidTypeForm=false
 
-import logging
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from concurrent.futures import Future, ThreadPoolExecutor
-from pathlib import Path
 
 import bpy
 from bpy.props import StringProperty
 
-from ..inference.errors import Cancelled, InputError, SolveError
-from ..inference.files.solution import read_solution
-from . import solving
-from .host.cameras import set_resolution
-from .host.parts import VIEW, parts_in
-from .job import Job
+from .. import solving
+from ..job import Job
+from .guarded import guarded, redraw_panels, show
 
-log = logging.getLogger(__name__)
 TICK_S = 0.1
 STEPS_S = 0.05  # of every tick go into entering the result
 
@@ -64,7 +58,7 @@ class SIGHTLINE_OT_solve_take(bpy.types.Operator):
         def solve() -> set[str]:
             return self._finished(context, solving.solve_blocking(context, self._request(context)))
 
-        return _guarded(self, solve)
+        return guarded(self, solve)
 
     def invoke(self, context: bpy.types.Context, _event: bpy.types.Event) -> set[str]:
         """Start the solve and follow it by a timer."""
@@ -81,12 +75,12 @@ class SIGHTLINE_OT_solve_take(bpy.types.Operator):
             manager.modal_handler_add(self)
             return {"RUNNING_MODAL"}
 
-        return _guarded(self, start)
+        return guarded(self, start)
 
     def modal(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
         if event.type != "TIMER":  # while objects are made, nobody may undo or delete them
             return {"PASS_THROUGH"} if self._steps is None else {"RUNNING_MODAL"}
-        result = _guarded(self, lambda: self._advance(context))
+        result = guarded(self, lambda: self._advance(context))
         if result != {"RUNNING_MODAL"}:
             self._stop(context)
         return result if result != {"RUNNING_MODAL"} or self._steps is not None else {"PASS_THROUGH"}
@@ -94,14 +88,14 @@ class SIGHTLINE_OT_solve_take(bpy.types.Operator):
     def _advance(self, context: bpy.types.Context) -> set[str]:
         """Do what is due: listen to the child, then read its result in a thread, then enter it step by step."""
         for said in self._job.events():
-            _show(context, said.share, said.text)
+            show(context, said.share, said.text)
         if self._job.running:
             return {"RUNNING_MODAL"}
         if self._reading is None:
             reader = ThreadPoolExecutor(1)
             self._reading = reader.submit(solving.read_result, self._job.result())
             reader.shutdown(wait=False)
-            _show(context, 0.0, "Reading the result")
+            show(context, 0.0, "Reading the result")
         if not self._reading.done():
             return {"RUNNING_MODAL"}
         scene = bpy.data.scenes.get(self._scene_name) or context.scene
@@ -112,7 +106,7 @@ class SIGHTLINE_OT_solve_take(bpy.types.Operator):
             end = time.monotonic() + STEPS_S
             try:
                 while time.monotonic() < end:
-                    _show(context, next(self._steps), "Entering the result")
+                    show(context, next(self._steps), "Entering the result")
             except StopIteration as built:
                 return self._finished(context, built.value)
         return {"RUNNING_MODAL"}
@@ -127,7 +121,7 @@ class SIGHTLINE_OT_solve_take(bpy.types.Operator):
         context.window_manager.event_timer_remove(self._timer)
         context.window_manager.sightline.running = False
         context.window_manager.sightline.text = ""
-        _redraw_panels(context)
+        redraw_panels(context)
 
     def _finished(self, context: bpy.types.Context, built: solving.BuiltScene) -> set[str]:
         for warning in built.warnings:
@@ -153,99 +147,4 @@ class SIGHTLINE_OT_cancel_solve(bpy.types.Operator):
         return {"FINISHED"}
 
 
-class SIGHTLINE_OT_export_take(bpy.types.Operator):
-    """Write the solved take in the chosen formats, beside its solution"""  # noqa: D415
-
-    bl_idname = "sightline.export_take"
-    bl_label = "Export"
-
-    @classmethod
-    def poll(cls, context: bpy.types.Context) -> bool:
-        return bool(context.scene.sightline.solution_path)
-
-    def execute(self, context: bpy.types.Context) -> set[str]:
-        kept = context.scene.sightline
-
-        def write() -> set[str]:
-            solution = Path(bpy.path.abspath(kept.solution_path))
-            joints = read_solution(solution).solved
-            stem = solution.parent / kept.take
-            paths = solving.export_take(context, kept.take, joints, sorted(kept.formats), stem)
-            self.report({"INFO"}, "Wrote " + ", ".join(str(path) for path in paths))
-            return {"FINISHED"}
-
-        return _guarded(self, write)
-
-
-class SIGHTLINE_OT_open_report(bpy.types.Operator):
-    """Open the report of the last solve in the browser"""  # noqa: D415
-
-    bl_idname = "sightline.open_report"
-    bl_label = "Open Report"
-
-    @classmethod
-    def poll(cls, context: bpy.types.Context) -> bool:
-        return bool(context.scene.sightline.report_path)
-
-    def execute(self, context: bpy.types.Context) -> set[str]:
-        path = Path(bpy.path.abspath(context.scene.sightline.report_path))
-        if not path.is_file():
-            return _refuse(self, InputError(f"{path} is not there any more; solve again"))
-        bpy.ops.wm.path_open(filepath=str(path))
-        return {"FINISHED"}
-
-
-class SIGHTLINE_OT_look_through(bpy.types.Operator):
-    """Look through the camera of a view, at the size of its footage"""  # noqa: D415
-
-    bl_idname = "sightline.look_through"
-    bl_label = "Look Through"
-
-    view: StringProperty()
-
-    def execute(self, context: bpy.types.Context) -> set[str]:
-        cameras = parts_in(context.scene, "camera", context.scene.sightline.take or None)
-        camera = next((item for item in cameras if item.get(VIEW) == self.view), None)
-        if camera is None:
-            return _refuse(self, InputError(f"no camera in this scene stands for the view {self.view!r}"))
-        context.scene.camera = camera
-        set_resolution(context.scene, camera)
-        if context.space_data is not None and context.space_data.type == "VIEW_3D":
-            context.space_data.region_3d.view_perspective = "CAMERA"
-        return {"FINISHED"}
-
-
-def _guarded(operator: bpy.types.Operator, work: Callable[[], set[str]]) -> set[str]:
-    """Do the work of an operator; whatever goes wrong becomes a report."""
-    try:
-        return work()
-    except Exception as problem:  # noqa: BLE001 - the outermost frame of every operator
-        return _refuse(operator, problem)
-
-
-def _refuse(operator: bpy.types.Operator, problem: Exception) -> set[str]:
-    """Report a problem in one line; what nobody foresaw goes to the log with its trace."""
-    if isinstance(problem, Cancelled):
-        operator.report({"INFO"}, "Cancelled; the scene is as it was")
-    elif isinstance(problem, SolveError):
-        operator.report({"ERROR"}, " ".join(str(problem).split()))
-    else:
-        log.error("unexpected error", exc_info=problem)
-        operator.report({"ERROR"}, f"Unexpected {type(problem).__name__}: {problem}; the console shows more")
-    return {"CANCELLED"}
-
-
-def _show(context: bpy.types.Context, share: float, text: str) -> None:
-    status = context.window_manager.sightline
-    status.share, status.text = share, text
-    _redraw_panels(context)
-
-
-def _redraw_panels(context: bpy.types.Context) -> None:
-    """Redraw the sidebars only: drawing a whole 3D view takes longer than a tick."""
-    for window in context.window_manager.windows:
-        for area in window.screen.areas:
-            if area.type == "VIEW_3D":
-                for region in area.regions:
-                    if region.type == "UI":
-                        region.tag_redraw()
+CLASSES = (SIGHTLINE_OT_solve_take, SIGHTLINE_OT_cancel_solve)

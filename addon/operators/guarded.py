@@ -1,0 +1,48 @@
+"""What all operators share: errors become one line of report, progress becomes a redraw of the sidebars."""
+# pyright: reportAttributeAccessIssue=false, reportOptionalMemberAccess=false, reportArgumentType=false
+
+import logging
+from collections.abc import Callable
+
+import bpy
+
+from ...inference.errors import Cancelled, SolveError
+
+log = logging.getLogger(__name__)
+
+
+def guarded(operator: bpy.types.Operator, work: Callable[[], set[str]]) -> set[str]:
+    """Do the work of an operator; whatever goes wrong becomes a report."""
+    try:
+        return work()
+    except Exception as problem:  # noqa: BLE001 - the outermost frame of every operator
+        return refuse(operator, problem)
+
+
+def refuse(operator: bpy.types.Operator, problem: Exception) -> set[str]:
+    """Report a problem in one line; what nobody foresaw goes to the log with its trace."""
+    if isinstance(problem, Cancelled):
+        operator.report({"INFO"}, "Cancelled; the scene is as it was")
+    elif isinstance(problem, SolveError):
+        operator.report({"ERROR"}, " ".join(str(problem).split()))
+    else:
+        log.error("unexpected error", exc_info=problem)
+        operator.report({"ERROR"}, f"Unexpected {type(problem).__name__}: {problem}; the console shows more")
+    return {"CANCELLED"}
+
+
+def show(context: bpy.types.Context, share: float, text: str) -> None:
+    """Tell in the panel how far the work is."""
+    status = context.window_manager.sightline
+    status.share, status.text = share, text
+    redraw_panels(context)
+
+
+def redraw_panels(context: bpy.types.Context) -> None:
+    """Redraw the sidebars only: drawing a whole 3D view takes longer than a tick."""
+    for window in context.window_manager.windows:
+        for area in window.screen.areas:
+            if area.type == "VIEW_3D":
+                for region in area.regions:
+                    if region.type == "UI":
+                        region.tag_redraw()

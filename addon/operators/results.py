@@ -1,0 +1,79 @@
+"""What is done with a result: export it, read its report, look through its cameras."""
+# pyright: reportAttributeAccessIssue=false, reportOptionalMemberAccess=false, reportArgumentType=false, reportInvalidTypeForm=false
+
+from pathlib import Path
+
+import bpy
+from bpy.props import StringProperty
+
+from ...inference.errors import InputError
+from ...inference.files.solution import read_solution
+from .. import solving
+from ..host.cameras import set_resolution
+from ..host.parts import VIEW, parts_in
+from .guarded import guarded, refuse
+
+
+class SIGHTLINE_OT_export_take(bpy.types.Operator):
+    """Write the solved take in the chosen formats, beside its solution"""  # noqa: D415
+
+    bl_idname = "sightline.export_take"
+    bl_label = "Export"
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        return bool(context.scene.sightline.solution_path)
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        kept = context.scene.sightline
+
+        def write() -> set[str]:
+            solution = Path(bpy.path.abspath(kept.solution_path))
+            joints = read_solution(solution).solved
+            stem = solution.parent / kept.take
+            paths = solving.export_take(context, kept.take, joints, sorted(kept.formats), stem)
+            self.report({"INFO"}, "Wrote " + ", ".join(str(path) for path in paths))
+            return {"FINISHED"}
+
+        return guarded(self, write)
+
+
+class SIGHTLINE_OT_open_report(bpy.types.Operator):
+    """Open the report of the last solve in the browser"""  # noqa: D415
+
+    bl_idname = "sightline.open_report"
+    bl_label = "Open Report"
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        return bool(context.scene.sightline.report_path)
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        path = Path(bpy.path.abspath(context.scene.sightline.report_path))
+        if not path.is_file():
+            return refuse(self, InputError(f"{path} is not there any more; solve again"))
+        bpy.ops.wm.path_open(filepath=str(path))
+        return {"FINISHED"}
+
+
+class SIGHTLINE_OT_look_through(bpy.types.Operator):
+    """Look through the camera of a view, at the size of its footage"""  # noqa: D415
+
+    bl_idname = "sightline.look_through"
+    bl_label = "Look Through"
+
+    view: StringProperty()
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        cameras = parts_in(context.scene, "camera", context.scene.sightline.take or None)
+        camera = next((item for item in cameras if item.get(VIEW) == self.view), None)
+        if camera is None:
+            return refuse(self, InputError(f"no camera in this scene stands for the view {self.view!r}"))
+        context.scene.camera = camera
+        set_resolution(context.scene, camera)
+        if context.space_data is not None and context.space_data.type == "VIEW_3D":
+            context.space_data.region_3d.view_perspective = "CAMERA"
+        return {"FINISHED"}
+
+
+CLASSES = (SIGHTLINE_OT_export_take, SIGHTLINE_OT_open_report, SIGHTLINE_OT_look_through)

@@ -1,0 +1,5 @@
+"""The sidebar tab Sightline of the 3D view: panels draw, operators work. Their order here is their order there."""
+
+from . import results, solve
+
+CLASSES = (*solve.CLASSES, *results.CLASSES, *solve.LAST)
