@@ -1,0 +1,84 @@
+"""Where training samples come from: a function of the sample numbers for every source that a config can name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+
+from inference.config import nearest_key
+from inference.errors import InputError
+from inference.layouts import layout
+
+from . import stick_figures
+from .trainer.task import Batch
+
+HELD_OUT_SEED = 900_000_001  # of validation; no config's seed comes near it
+SOURCES = ("synthetic", "stick_figures")
+
+KeypointSource = Callable[[int, int], Batch]  # number of the first sample, how many
+
+
+@dataclass(frozen=True)
+class DataSettings:
+    """What the network sees."""
+
+    source: str = "synthetic"
+    layout: str = "sightline_29"
+    size: tuple[int, int] = (192, 256)  # (width, height) px of the network's input
+    views: int = 0  # different samples that are made; 0 = a new one every time
+    validation_views: int = 256
+
+    def __post_init__(self) -> None:
+        if self.source not in SOURCES:
+            raise InputError(f"[data]: source = {self.source!r}{nearest_key(self.source, SOURCES)}")
+        layout(self.layout)
+        if min(self.size) < 32 or any(edge % 32 for edge in self.size):
+            raise InputError(f"[data]: size = {list(self.size)} must be two multiples of 32")
+        if self.views < 0 or self.validation_views < 1:
+            raise InputError("[data]: views must not be negative, and validation_views must be above 0")
+
+
+def keypoint_source(settings: DataSettings, seed: int) -> KeypointSource:
+    """Return what makes crops of single people with their keypoints.
+
+    Batches hold ``image`` (N, 3, H, W) uint8 RGB, ``xy`` (N, J, 2) px, ``inside`` and ``visible`` (N, J) bool.
+
+    Raises:
+        InputError: the source needs something that is not there.
+    """
+    if settings.source == "stick_figures":
+        if settings.layout != stick_figures.LAYOUT:
+            raise InputError(f"[data]: stick figures have the layout {stick_figures.LAYOUT!r} alone")
+        return _limited(partial(stick_figures.keypoint_samples, size=settings.size, seed=seed), settings.views)
+    raise InputError(f"[data]: source {settings.source!r} is not there")
+
+
+def person_source(settings: DataSettings, seed: int) -> KeypointSource:
+    """Return what makes pictures of several people: ``image``, and ``boxes`` (N, P, 4) px, NaN where nobody is.
+
+    Raises:
+        InputError: the source needs something that is not there.
+    """
+    if settings.source == "stick_figures":
+        return _limited(partial(stick_figures.person_samples, size=settings.size, seed=seed), settings.views)
+    raise InputError(f"[data]: source {settings.source!r} is not there")
+
+
+def _limited(source: KeypointSource, views: int) -> KeypointSource:
+    """Let sample numbers run around a limited number of views."""
+    if not views:
+        return source
+
+    def around(first: int, count: int) -> Batch:
+        parts, left = [], count
+        while left:
+            start = (first + count - left) % views
+            step = min(left, views - start)
+            parts.append(source(start, step))
+            left -= step
+        return {key: torch.cat([part[key] for part in parts]) for key in parts[0]}
+
+    return around

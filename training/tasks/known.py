@@ -1,0 +1,13 @@
+"""All tasks that a configuration can name, by system."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from ..trainer.task import Task
+from .keypoints import KeypointTask
+from .persons import PersonTask
+
+TASKS: Mapping[str, Mapping[str, type[Task]]] = {
+    "detector": {"keypoints": KeypointTask, "person": PersonTask},
+}

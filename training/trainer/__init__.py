@@ -1,0 +1,1 @@
+"""One trainer for every system: the loop, its settings, checkpoints that survive anything, several processes."""
