@@ -12,7 +12,8 @@ from ...inference.shapes import BoolArray, FloatArray
 from .axes import visibility_changes
 from .parts import KIND, LAYER, TAKE, digest
 
-CONSTANT, LINEAR = 0, 1  # Blender's numbers of the interpolations
+CONSTANT, LINEAR, BEZIER = 0, 1, 2  # Blender's numbers of the interpolations
+_ALIGNED = 3  # Blender's number of the kind of handle
 Bag = Any  # an Action of 4.2, an ActionChannelbag later: both hold fcurves and groups
 
 
@@ -22,19 +23,37 @@ def replace_action(item: bpy.types.Object) -> Bag:
     An action is never emptied in place: somebody may have put it into a strip or on another object.
     """
     animation = item.animation_data or item.animation_data_create()
-    before = animation.action
-    if before is not None and before.get(KIND) == "action":
+    before = next((one for one in _actions(animation) if one.get(LAYER) == item[LAYER]), None)
+    action, bag = new_action(item, item[LAYER])
+    if before is not None:
+        for strip in [strip for track in animation.nla_tracks if _holds_our_layers(track) for strip in track.strips]:
+            if strip.action == before:
+                strip.action = action
+                if hasattr(strip, "action_slot"):
+                    strip.action_slot = action.slots[0]
         animation.action = None
         if before.users == 0:
             bpy.data.actions.remove(before)
-    action = bpy.data.actions.new(item.name)
-    action[KIND], action[TAKE], action[LAYER] = "action", item[TAKE], item[LAYER]
-    animation.action = action
+            action.name = item.name
+    assign_action(item, action)
+    return bag
+
+
+def new_action(item: bpy.types.Object, layer: str) -> tuple[bpy.types.Action, Bag]:
+    """Make an empty action of ours for a layer of an object, which is not shown yet."""
+    action = bpy.data.actions.new(item.name if layer == item[LAYER] else f"{item.name} {layer}")
+    action[KIND], action[TAKE], action[LAYER] = "action", item[TAKE], layer
     if not hasattr(action, "layers"):
-        return action
+        return action, action
     slot = action.slots.new(id_type="OBJECT", name=item.name)
-    animation.action_slot = slot
-    return action.layers.new("Layer").strips.new(type="KEYFRAME").channelbag(slot, ensure=True)
+    return action, action.layers.new("Layer").strips.new(type="KEYFRAME").channelbag(slot, ensure=True)
+
+
+def assign_action(item: bpy.types.Object, action: bpy.types.Action) -> None:
+    """Show an action on an object."""
+    item.animation_data.action = action
+    if hasattr(action, "slots"):
+        item.animation_data.action_slot = action.slots[0]
 
 
 def write_curves(
@@ -59,6 +78,34 @@ def write_curves(
         curve.update()
 
 
+def write_bezier(
+    bag: Bag,
+    data_path: str,
+    frames: FloatArray,  # (K,)
+    values: FloatArray,  # (K, C), finite
+    slopes: FloatArray,  # (K, C) per frame
+    group: str,
+) -> None:
+    """Write C curves of K keys whose handles reach a third of the way to the next key: cubic in time between keys."""
+    step = np.diff(frames)
+    before = np.concatenate([step[:1], step]) / 3 if len(step) else np.ones(1)
+    after = np.concatenate([step, step[-1:]]) / 3 if len(step) else np.ones(1)
+    points = np.empty((len(frames), 2), dtype=np.float32)
+    kinds, aligned = np.full(len(frames), BEZIER, dtype=np.int32), np.full(len(frames), _ALIGNED, dtype=np.int32)
+    for index in range(values.shape[1]):
+        curve = bag.fcurves.new(data_path, index=index)
+        curve.group = bag.groups.get(group) or bag.groups.new(group)
+        keys = curve.keyframe_points
+        keys.add(len(frames))
+        for name, reach in (("co", 0.0), ("handle_left", -before), ("handle_right", after)):
+            points[:, 0], points[:, 1] = frames + reach, values[:, index] + reach * slopes[:, index]
+            keys.foreach_set(name, points.ravel())
+        keys.foreach_set("interpolation", kinds)
+        keys.foreach_set("handle_left_type", aligned)
+        keys.foreach_set("handle_right_type", aligned)
+        curve.update()
+
+
 def write_visibility(
     bag: Bag,
     frames: FloatArray,  # (T,)
@@ -73,17 +120,40 @@ def write_visibility(
 
 
 def action_fingerprint(item: bpy.types.Object) -> str:
-    """Return a hash of what animates an object: its action's keys, and what was put on top of it."""
+    """Return a hash of what animates an object: the keys of its own layer, and what was put on top of it."""
     animation = item.animation_data
-    if animation is None or animation.action is None:
-        return digest("none", str(len(animation.nla_tracks)) if animation else "0")
-    pieces: list[bytes | str] = [str(len(animation.nla_tracks)), str(len(animation.drivers))]
-    for curve in _curves(animation.action):
+    if animation is None:
+        return digest("none", "0")
+    foreign = [track for track in animation.nla_tracks if not _holds_our_layers(track)]
+    action = next((one for one in _actions(animation) if one.get(LAYER) == item[LAYER]), animation.action)
+    if animation.action is not None and animation.action.get(KIND) != "action":
+        action = animation.action  # somebody's own is shown
+    if action is None:
+        return digest("none", str(len(foreign)))
+    return digest(str(len(foreign)), str(len(animation.drivers)), bag_digest(action))
+
+
+def bag_digest(action: bpy.types.Action) -> str:
+    """Return a hash of an action's keys."""
+    pieces: list[bytes | str] = []
+    for curve in _curves(action):
         keys = np.empty((len(curve.keyframe_points), 2), dtype=np.float32)
         curve.keyframe_points.foreach_get("co", keys.ravel())
         state = f"{curve.data_path} {curve.array_index} {curve.mute} {len(curve.modifiers)} {curve.extrapolation}"
         pieces += [state, keys.tobytes()]
     return digest(*pieces)
+
+
+def _actions(animation: bpy.types.AnimData) -> list[bpy.types.Action]:
+    """The actions of ours on an object, the shown one first."""
+    kept = [strip.action for track in animation.nla_tracks for strip in track.strips]
+    return [action for action in (animation.action, *kept) if action is not None and action.get(KIND) == "action"]
+
+
+def _holds_our_layers(track: bpy.types.NlaTrack) -> bool:
+    """Whether a track is one of those that keep our layers: muted, with nothing but our actions."""
+    ours = [strip.action is not None and strip.action.get(KIND) == "action" for strip in track.strips]
+    return track.mute and bool(ours) and all(ours)
 
 
 def _curves(action: bpy.types.Action) -> list[bpy.types.FCurve]:

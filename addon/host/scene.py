@@ -158,6 +158,13 @@ def fingerprint(item: bpy.types.Object) -> str:
     return action_fingerprint(item)
 
 
+def clock_of(scene: bpy.types.Scene, take: str, solution: Solution) -> tuple[int, float]:
+    """Return the frame at which a take starts in a scene, and its frames per second."""
+    home = ensure_take_collection(scene, take)
+    fps = frame_rate(solution.solved.timestamps_s) or scene.render.fps / scene.render.fps_base
+    return int(home.get(FRAME_START, scene.frame_start)), fps
+
+
 def _set_time(scene: bpy.types.Scene, take: str, fps: float, frames: int) -> int:
     home = ensure_take_collection(scene, take)
     start = int(home.get(FRAME_START, scene.frame_start))

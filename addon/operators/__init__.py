@@ -1,5 +1,5 @@
 """What the buttons do: each collects its input, calls one function, and reports in one line."""
 
-from . import results, solve
+from . import layers, results, solve
 
-CLASSES = (*solve.CLASSES, *results.CLASSES)
+CLASSES = (*solve.CLASSES, *results.CLASSES, *layers.CLASSES)
