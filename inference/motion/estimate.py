@@ -26,7 +26,8 @@ from . import bones, kinematics
 from .bridging import bridge_factors, bridged_covariance
 from .posterior import Problem, single_frame_information, steps
 from .skeleton import anatomical, build_skeleton, joint_sources, mirrored_bones, rest_lengths
-from .smoothing import MEMORYLESS, jerk_precision, smooth_path, white_surrogate
+from .smoothing import MEMORYLESS, smooth_paths, white_surrogate
+from .splines import choose_knots, response_time
 from .swaps import unswapped
 
 _FREE_M = 10.0  # bone sigma of the first step, which measures the bones
@@ -35,6 +36,7 @@ _CHANCE = 1.5  # how much larger than expected the variance of a rigid bone's le
 _WILD = 64.0  # squared sigmas from which a keypoint does not show its joint
 _UNLIKE_M = 0.05  # a joint farther from its place on the rigid skeleton is not given
 _NEARBY_S = 0.2  # over which the geometry of the views is averaged for standing errors
+_KNOTS = 1.2  # spacing of the splines' knots over the response time of the quickest joint
 _SMALL_RIDGE = 1.0  # 1/m², for frames without views
 
 
@@ -183,13 +185,14 @@ def _start(
     noise = KeypointNoise(noise.variance[:, active], noise.standing, noise.memory)
     points, covariance = raw.xyz[:, 0][:, active], raw.covariance[:, 0][:, active]
     sigma = np.sqrt(np.trace(covariance, axis1=-2, axis2=-1) / 3)
-    smooth = [smooth_path(points[:, j], sigma[:, j], times, noise.memory) for j in range(len(names))]
-    density = np.array([density for _, density in smooth]) / (settings.smoothness * _smoother(noise))
+    paths, density = smooth_paths(points, sigma, times, noise.memory)
+    density /= settings.smoothness * _smoother(noise)
     step = float(np.median(np.diff(times))) if frames > 1 else 1.0
     typical = [float(np.nanmedian(column)) for column in sigma.T]
     surrogate, honesty, variance = np.transpose(
         [white_surrogate(s, step, noise.memory, q) for s, q in zip(typical, density, strict=True)]
     )
+    spacing = _KNOTS * response_time(np.array(typical) * np.sqrt(surrogate), step, density)
     scale = curvature_factor(nu) * np.repeat((noise.variance * surrogate)[:, None], frames, axis=1)
     sources = joint_sources(skeleton, raw.joint_names)
     sources = np.where((sources[:, ~active] == 0).all(axis=1, keepdims=True), sources, 0.0)[:, active]
@@ -200,14 +203,13 @@ def _start(
         times=times,
         nu=nu,
         offset=np.zeros((len(rays.R), len(names), 2)),
-        prior=jerk_precision(times),
+        knots=choose_knots(times, float(spacing.min())),
         density=density,
         surrogate=surrogate,
         bones=(sources[1:] - sources[skeleton.parents[1:]])[numbers],
         lengths=np.zeros(len(numbers)),
         bone_sigma=np.full(len(numbers), settings.bone_sigma_m),
     )
-    joints = np.stack([path for path, _ in smooth], axis=1)
     where = {bone: index for index, bone in enumerate(numbers)}
     mirror = [
         where.get(other, where[bone]) for bone, other in zip(numbers, mirrored_bones(skeleton)[numbers], strict=True)
@@ -220,7 +222,7 @@ def _start(
         measured=raw.observed[:, 0][:, active],
         bone_numbers=numbers,
         problem=problem,
-        joints=joints,
+        joints=paths,
         honesty=honesty,
         variance=variance,
         looseness=np.zeros(len(numbers)),

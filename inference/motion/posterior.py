@@ -1,9 +1,9 @@
 """One person's joints over the whole take as one Gauss-Newton problem in information form.
 
 Terms: Student-t reprojection residuals (errors with memory enter as larger white ones), third derivatives
-in time, bone lengths. Unknown are the
-layout's joints; derived joints (pelvis, neck) are linear in them, so bones may end there.
-A further soft term (a contact) adds to what `_bone_terms` gives: information (n, 3J, 3J) and pull (n, 3J) per frame.
+in time, bone lengths. Unknown are the coefficients of one cubic spline per joint of the layout (`splines`); derived
+joints (pelvis, neck) are linear in the joints, so bones may end there. Joints that no bone ties to each other are
+solved each by itself. The terms of a frame are kept for pairs of joints that they couple, few of all: `_Pairs`.
 """
 
 from __future__ import annotations
@@ -12,18 +12,30 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
+from scipy import sparse
 
 from ..geometry.keypoint_noise import whitened_residuals
 from ..geometry.reprojection import Rays, residual
 from ..geometry.triangulation import robust_weight
-from ..shapes import FloatArray
-from .smoothing import LAGS, Blocks, Stretch, solve_stretches
+from ..shapes import FloatArray, IntArray
+from .block_tridiagonal import Blocks, Stretch, solve_stretches
+from .splines import ORDER, Spline, fitted_coefficients, spline_basis
 
-_BLOCK = LAGS  # frames per block of the system
-_STRETCH = 72  # blocks solved at a time
-_LOOK_AHEAD_S, _LOOK_AHEAD_FRAMES = 0.8, (45, 240)
-_LONGEST_LOOK_AHEAD = 600  # frames, where a joint is hidden when a stretch ends
-_DAMPING = 1e-2  # 1/m²: joints without any information move by less than metres
+_BLOCK = ORDER - 1  # coefficients per block of the system, and knot intervals per cell: a cell touches two blocks
+_STRETCH = 40  # cells solved at a time
+_LOOK_AHEAD = 8  # cells that a stretch looks ahead
+_LONGEST_LOOK_AHEAD = 60  # cells, where a joint is hidden when a stretch ends
+_LOOSE_M = 1.0  # a bone of this sigma says nothing
+_DAMPING = 1e-2  # 1/m²: coefficients without any information move by less than metres
+# Places of the coefficients' couplings in a block row: rows i, columns j of the diagonal block, then of the one below.
+_DIAGONAL = [(i, j) for i in range(_BLOCK) for j in range(i + 1)]
+_BELOW = [(i, j) for j in range(_BLOCK) for i in range(j + 1)]
+_SLOTS = len(_DIAGONAL) + len(_BELOW)
+_SLOT = np.zeros((2 * _BLOCK, 2 * _BLOCK), int)
+for _number, (_i, _j) in enumerate(_DIAGONAL):
+    _SLOT[_i, _j] = _SLOT[_BLOCK + _i, _BLOCK + _j] = _number
+for _number, (_i, _j) in enumerate(_BELOW):
+    _SLOT[_BLOCK + _i, _j] = len(_DIAGONAL) + _number
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,7 +46,7 @@ class Problem:
     times: FloatArray  # (T,) s
     nu: float  # degrees of freedom of keypoint errors
     offset: FloatArray  # (V, J, 2) standing errors taken off, in sigmas
-    prior: FloatArray  # (LAGS + 1, T) bands for density 1
+    knots: FloatArray  # (K + 1,) s, of the splines
     density: FloatArray  # (J,) m²/s⁵
     surrogate: FloatArray  # (J,) how much larger the rays' covariances are than those of single keypoints
     bones: FloatArray  # (B, J) bone vector = row · joints
@@ -47,6 +59,22 @@ class Problem:
         return len(self.times), len(self.density)
 
 
+@dataclass(frozen=True, eq=False)
+class _Pairs:
+    """Joints that are solved together, and those pairs of them that a term couples."""
+
+    joints: IntArray  # (n,) numbers in the problem
+    bones: IntArray  # (b,) numbers in the problem of the bones between them
+    first: IntArray  # (P,) of each pair, counted within ``joints``; the first n pairs are the joints with themselves
+    second: IntArray  # (P,)
+    share: FloatArray  # (P, b) product of a bone's factors on both joints of a pair, over the bone's variance
+
+    @property
+    def size(self) -> int:
+        """Unknowns per coefficient."""
+        return 3 * len(self.joints)
+
+
 def steps(
     problem: Problem,
     joints: FloatArray,  # (T, J, 3)
@@ -56,6 +84,10 @@ def steps(
 
     With ``covariance`` the t likelihood's observed curvature takes the place of its weights.
 
+    Convention:
+        everything before a stretch counts, and of what follows it as many knots as matter: against one stretch over
+        the whole take, steps differ by less than 1 % of a sigma. A bone of a sigma of 1 m or more is left out.
+
     Args:
         problem: the terms.
         joints: where to linearise.
@@ -64,112 +96,221 @@ def steps(
     Yields:
         Frames, their step (n, J, 3), and (n, 3J, 3J) covariance or None.
     """
-    frames, count = problem.shape
-    pull = _prior_pull(problem, joints)
+    spline = spline_basis(problem.times, problem.knots)
+    coefficients = fitted_coefficients(spline, joints)
+    points = spline.values(coefficients)
+    systems = [_System(problem, spline, coefficients, points, pairs, covariance) for pairs in _components(problem)]
+    cells = -(-(len(problem.knots) - 1) // _BLOCK)
+    bounds = _bounds(problem, spline, cells)
+    edges = np.searchsorted(spline.first // _BLOCK, np.arange(cells + 1))
+    count = problem.shape[1]
+    solutions = [
+        solve_stretches(system.blocks, [(a, b + 1, c + 1) for a, b, c in bounds], covariance) for system in systems
+    ]
+    for (start, stop, _), *parts in zip(bounds, *solutions, strict=True):
+        frames = slice(edges[start], edges[stop])
+        moved = np.empty((edges[stop] - edges[start], count, 3))
+        full = np.zeros((len(moved), count, 3, count, 3)) if covariance else None
+        for system, part in zip(systems, parts, strict=True):
+            chosen = system.pairs.joints
+            moved[:, chosen] = _path(spline, frames, part).reshape(len(moved), -1, 3)
+            if full is not None:
+                own = _marginals(spline, edges[start : stop + 1], part).reshape(len(moved), len(chosen), 3, -1, 3)
+                full[:, chosen[:, None], :, chosen] = own.transpose(1, 3, 0, 2, 4)
+        moved += points[frames] - joints[frames]
+        yield frames, moved, None if full is None else full.reshape(len(moved), 3 * count, 3 * count)
 
-    def assemble(start: int, stop: int) -> Blocks:
-        return _assemble(problem, joints, pull, (start, stop), covariance)
 
-    for stretch in solve_stretches(assemble, _bounds(problem), covariance):
-        part = slice(stretch.start * _BLOCK, min(stretch.stop * _BLOCK, frames))
-        length = part.stop - part.start
-        yield part, stretch.solution.reshape(-1, count, 3)[:length], _marginals(stretch, count, length)
+def _components(problem: Problem) -> list[_Pairs]:
+    """Groups of joints that tight bones tie together."""
+    tight = np.flatnonzero(problem.bone_sigma < _LOOSE_M)
+    touched = problem.bones[tight] != 0
+    coupled = (touched.T.astype(int) @ touched) > 0
+    number, label = sparse.csgraph.connected_components(sparse.csr_matrix(coupled), directed=False)
+    result = []
+    for group in range(number):
+        joints = np.flatnonzero(label == group)
+        bones = tight[touched[:, joints].any(axis=1)]
+        among = coupled[np.ix_(joints, joints)] & ~np.eye(len(joints), dtype=bool)
+        first, second = (np.r_[np.arange(len(joints)), index] for index in np.nonzero(among))
+        edges = problem.bones[bones][:, joints]
+        share = (edges[:, first] * edges[:, second] / problem.bone_sigma[bones, None] ** 2).T
+        result.append(_Pairs(joints, bones, first, second, share))
+    return result
 
 
-def _marginals(stretch: Stretch, joints: int, length: int) -> FloatArray | None:
-    if stretch.inverse is None:
-        return None
-    size = 3 * joints
-    blocks = stretch.inverse.reshape(-1, _BLOCK, size, _BLOCK, size)
-    index = np.arange(_BLOCK)
-    return blocks[:, index, :, index].swapaxes(0, 1).reshape(-1, size, size)[:length]
-
-
-def _bounds(problem: Problem) -> list[tuple[int, int, int]]:
-    """Stretches in blocks, each looking ahead until every joint has been seen again."""
+def _bounds(problem: Problem, spline: Spline, cells: int) -> list[tuple[int, int, int]]:
+    """Stretches in cells, each looking ahead until every joint has been seen again."""
     frames, joints = problem.shape
-    blocks = -(-frames // _BLOCK)
-    step = np.median(np.diff(problem.times)) if frames > 1 else 1.0
-    ahead = int(np.clip(_LOOK_AHEAD_S / step, *_LOOK_AHEAD_FRAMES))
     seen = problem.rays.seen.any(axis=0).reshape(frames, joints)
+    number = spline.first // _BLOCK
+    present = np.zeros((cells, joints), bool)
+    for joint in range(joints):
+        present[number[seen[:, joint]], joint] = True
     bounds = []
-    for start in range(0, blocks, _STRETCH):
-        stop = min(start + _STRETCH, blocks)
-        later = seen[stop * _BLOCK : stop * _BLOCK + _LONGEST_LOOK_AHEAD]
+    for start in range(0, cells, _STRETCH):
+        stop = min(start + _STRETCH, cells)
+        later = present[stop : stop + _LONGEST_LOOK_AHEAD]
         hidden = int(np.where(later.any(axis=0), later.argmax(axis=0), len(later)).max()) if len(later) else 0
-        bounds.append((start, stop, min(blocks, stop - (-(ahead + hidden) // _BLOCK))))
+        bounds.append((start, stop, min(cells, stop + _LOOK_AHEAD + hidden)))
     return bounds
 
 
-def _prior_pull(problem: Problem, joints: FloatArray) -> FloatArray:
-    bands = problem.prior[:, :, None, None]
-    pull = bands[0] * joints
-    for lag in range(1, LAGS + 1):
-        pull[lag:] += bands[lag, lag:] * joints[:-lag]
-        pull[:-lag] += bands[lag, lag:] * joints[lag:]
-    return pull / problem.density[:, None]
+def _path(spline: Spline, frames: slice, part: Stretch) -> FloatArray:
+    """(n, size) the solved coefficients at the frames."""
+    coefficients = part.solution.reshape(len(part.solution) * _BLOCK, -1)
+    first, weight = spline.first[frames] - part.start * _BLOCK, spline.weight[frames]
+    return np.einsum("ti,tis->ts", weight, coefficients[first[:, None] + np.arange(ORDER)])
 
 
-def _assemble(
-    problem: Problem, joints: FloatArray, pull: FloatArray, blocks: tuple[int, int], curvature: bool
-) -> Blocks:
-    frames, count = problem.shape
-    first, last = blocks[0] * _BLOCK, min(blocks[1] * _BLOCK, frames)
-    padded = (blocks[1] - blocks[0]) * _BLOCK
-    information, right = _data_terms(problem, joints, (first, last), curvature)
-    bands = np.zeros((LAGS + 1, *information.shape))
-    bands[0] = information
-    for lag in range(LAGS + 1):
-        strength = problem.prior[lag, first:last, None] / problem.density + (_DAMPING if lag == 0 else 0)
-        bands[lag] += strength[..., None, None] * np.eye(3)
-    right -= pull[first:last]
-    diagonal = np.zeros((padded // _BLOCK, _BLOCK, count, 3, _BLOCK, count, 3))
-    below = np.zeros_like(diagonal)
-    _place_bands(bands, diagonal, below)
-    matrix, push = _bone_terms(problem, joints[first:last])
-    size = 3 * count
-    square = diagonal.reshape(-1, _BLOCK, size, _BLOCK, size)
-    for phase in range(_BLOCK):
-        rows = matrix[phase::_BLOCK]
-        square[: len(rows), phase, :, phase] += rows
-    rest = np.arange(last - first, padded)
-    square[rest // _BLOCK, rest % _BLOCK, :, rest % _BLOCK] += np.eye(size)
-    full = np.zeros((padded, size))
-    full[: last - first] = right.reshape(-1, size) + push
-    block = _BLOCK * size
-    return Blocks(diagonal.reshape(-1, block, block), below.reshape(-1, block, block), full.reshape(-1, block))
+def _marginals(spline: Spline, edges: IntArray, part: Stretch) -> FloatArray:
+    """(n, size, size) covariance at the frames between the edges of the stretch's cells."""
+    assert part.inverse is not None and part.beside is not None, "solve_stretches gives them when asked to"
+    size = part.inverse.shape[1] // _BLOCK
+    window = np.empty((2, _BLOCK, 2, _BLOCK, size, size))
+    frames = np.arange(edges[0], edges[-1])
+    weights = np.zeros((len(frames), 2 * _BLOCK))
+    np.put_along_axis(weights, spline.first[frames, None] % _BLOCK + np.arange(ORDER), spline.weight[frames], axis=1)
+    result = np.empty((len(frames), size, size))
+    for cell, (low, high) in enumerate(zip(edges[:-1] - edges[0], edges[1:] - edges[0], strict=True)):
+        corner = part.beside[cell]
+        for a, b, block in (
+            (0, 0, part.inverse[cell]),
+            (0, 1, corner),
+            (1, 0, corner.T),
+            (1, 1, part.inverse[cell + 1]),
+        ):
+            window[a, :, b] = block.reshape(_BLOCK, size, _BLOCK, size).transpose(0, 2, 1, 3)
+        w = weights[low:high]
+        products = (w[:, :, None] * w[:, None]).reshape(len(w), -1)
+        result[low:high] = (products @ window.reshape(-1, size * size)).reshape(-1, size, size)
+    return result
 
 
-def _place_bands(bands: FloatArray, diagonal: FloatArray, below: FloatArray) -> None:
-    """Put (LAGS + 1, n, J, 3, 3) couplings of frames t and t - lag where they belong."""
-    joint = np.arange(bands.shape[2])
-    for lag in range(LAGS + 1):
-        for phase in range(_BLOCK):
-            values = bands[lag, phase::_BLOCK].swapaxes(0, 1)  # (J, k, 3, 3)
-            column, back = (phase - lag) % _BLOCK, phase < lag
-            count = values.shape[1]
-            if back:
-                below[: count - 1, phase, joint, :, column, joint, :] += values[:, 1:]
-                continue
-            diagonal[:count, phase, joint, :, column, joint, :] += values
-            if lag:
-                diagonal[:count, column, joint, :, phase, joint, :] += values.swapaxes(-1, -2)
+@dataclass(frozen=True, eq=False)
+class _System:
+    """The normal equations of some joints, made block row by block row."""
+
+    problem: Problem
+    spline: Spline
+    coefficients: FloatArray  # (N, J, 3) where it is linearised
+    points: FloatArray  # (T, J, 3) the same at the frames
+    pairs: _Pairs
+    curvature: bool
+
+    def blocks(self, start: int, stop: int) -> Blocks:
+        """Block rows start … stop - 1."""
+        cell = self.spline.first // _BLOCK
+        low, high = np.searchsorted(cell, [start - 1, stop])
+        information, pull = self._frame_terms(int(low), int(high))
+        first, weight = self.spline.first[low:high] - start * _BLOCK, self.spline.weight[low:high]
+        rows = stop - start
+        compact = _mix(first, weight, rows) @ information.reshape(len(pull), -1)
+        compact = compact.reshape(rows, _SLOTS, -1, 9)
+        self._add_prior(compact, start)
+        right = self._right(first, weight, pull, start, rows)
+        diagonal, below = _scattered(compact, self.pairs)
+        return Blocks(diagonal, below, right)
+
+    def _right(self, first: IntArray, weight: FloatArray, pull: FloatArray, start: int, rows: int) -> FloatArray:
+        """(rows, m) pull of the frames' terms and of the prior on the coefficients."""
+        index = first[:, None] + np.arange(ORDER)
+        inside = (index >= 0) & (index < rows * _BLOCK)
+        frame = np.broadcast_to(np.arange(len(pull))[:, None], index.shape)
+        design = sparse.csr_matrix((weight[inside], (index[inside], frame[inside])), shape=(rows * _BLOCK, len(pull)))
+        right = design @ pull.reshape(len(pull), -1)
+        low, high = start * _BLOCK, min((start + rows) * _BLOCK, self.spline.count)
+        chosen, bands = self.pairs.joints, self.spline.jerk
+        x = self.coefficients[:, chosen] / self.problem.density[chosen, None]
+        own = np.arange(low, high)
+        held = bands[0, own, None, None] * x[own]
+        for lag in range(1, ORDER):
+            back, ahead = own - lag >= 0, own + lag < self.spline.count
+            held[back] += bands[lag, own[back], None, None] * x[own[back] - lag]
+            held[ahead] += bands[lag, own[ahead] + lag, None, None] * x[own[ahead] + lag]
+        right[: high - low] -= held.reshape(high - low, -1)
+        return right.reshape(rows, -1)
+
+    def _add_prior(self, compact: FloatArray, start: int) -> None:
+        """Add the bands of the jerk prior and the damping to (rows, slots, P, 9)."""
+        count = len(self.pairs.joints)
+        row = (start + np.arange(len(compact))) * _BLOCK
+        bands = np.zeros((ORDER, row[-1] + 2 * _BLOCK))
+        known = min(bands.shape[1], self.spline.count)
+        bands[:, :known] = self.spline.jerk[:, :known]
+        places = [(i, i - j) for i, j in _DIAGONAL] + [(_BLOCK + i, _BLOCK + i - j) for i, j in _BELOW]
+        for slot, (place, lag) in enumerate(places):
+            strength = bands[lag, row + place, None] / self.problem.density[self.pairs.joints]
+            if lag == 0:
+                strength = strength + _DAMPING
+            compact[:, slot, :count, ::4] += strength[..., None]  # the diagonal of 3×3
+
+    def _frame_terms(self, low: int, high: int) -> tuple[FloatArray, FloatArray]:
+        """Information (n, P, 3, 3) of the pairs and pull (n, joints, 3) at frames low … high - 1."""
+        pairs, problem = self.pairs, self.problem
+        own, pull = _data_terms(problem, self.points, (low, high), pairs.joints, self.curvature)
+        if not len(pairs.bones):
+            return own, pull
+        edges = problem.bones[pairs.bones][:, pairs.joints]
+        vectors = edges @ self.points[low:high, pairs.joints]
+        length = np.maximum(np.linalg.norm(vectors, axis=-1), 1e-6)
+        unit = vectors / length[..., None]
+        outer = (unit[..., :, None] * unit[..., None, :]).reshape(*length.shape, 9)
+        information = (pairs.share @ outer).reshape(len(own), -1, 3, 3)
+        information[:, : own.shape[1]] += own
+        off = (length - problem.lengths[pairs.bones]) / problem.bone_sigma[pairs.bones] ** 2
+        return information, pull - edges.T @ (off[..., None] * unit)
+
+
+def _mix(first: IntArray, weight: FloatArray, rows: int) -> sparse.csr_matrix:
+    """(rows · slots, n) what each frame's information adds to the couplings of the block rows' coefficients."""
+    entries = []
+    phase, block = first % _BLOCK, first // _BLOCK
+    for i in range(ORDER):
+        for j in range(i + 1):
+            row, column = phase + i, phase + j
+            entries.append(((block + column // _BLOCK) * _SLOTS + _SLOT[row, column], weight[:, i] * weight[:, j]))
+    index, value = (np.stack(part) for part in zip(*entries, strict=True))
+    frame = np.broadcast_to(np.arange(len(first)), index.shape)
+    inside = (index >= 0) & (index < rows * _SLOTS)
+    return sparse.csr_matrix((value[inside], (index[inside], frame[inside])), shape=(rows * _SLOTS, len(first)))
+
+
+def _scattered(compact: FloatArray, pairs: _Pairs) -> tuple[FloatArray, FloatArray]:
+    """Full diagonal blocks, as `Blocks` reads them, and the blocks below them."""
+    size, axis = pairs.size, np.arange(3)
+    row = (3 * pairs.first[:, None] + axis)[:, :, None]
+    column = (3 * pairs.second[:, None] + axis)[:, None, :]
+    full = []
+    # of the diagonal blocks entries above the diagonal are read, so that coefficients change places
+    turned = [(j, i) for i, j in _DIAGONAL]
+    start = 0
+    for places in (turned, _BELOW):
+        result = np.zeros((len(compact), (_BLOCK * size) ** 2))
+        index = np.stack([(i * size + row) * _BLOCK * size + j * size + column for i, j in places])
+        result[:, index.ravel()] = compact[:, start : start + len(places)].reshape(len(compact), -1)
+        full.append(result.reshape(len(compact), _BLOCK * size, _BLOCK * size))
+        start += len(places)
+    return full[0], full[1]
 
 
 def _data_terms(
-    problem: Problem, joints: FloatArray, frames: tuple[int, int], curvature: bool
+    problem: Problem, joints: FloatArray, frames: tuple[int, int], chosen: IntArray, curvature: bool
 ) -> tuple[FloatArray, FloatArray]:
-    """Information of the keypoints (n, J, 3, 3), and their pull (n, J, 3)."""
+    """Information of the keypoints (n, joints, 3, 3), and their pull (n, joints, 3)."""
     count = problem.shape[1]
     low, high = frames
-    rays = problem.rays.take(slice(low * count, high * count))
-    points = joints[low:high].reshape(-1, 3).T
-    shape = (high - low, count)
-    error = whitened_residuals(rays, points).reshape(len(rays.R), *shape, 2) - problem.offset[:, None]
+    if len(chosen) == count:
+        rays = problem.rays.take(slice(low * count, high * count))
+    else:
+        rays = problem.rays.take((np.arange(low, high)[:, None] * count + chosen).ravel())
+    points = joints[low:high, chosen].reshape(-1, 3).T
+    shape = (high - low, len(chosen))
+    error = whitened_residuals(rays, points).reshape(len(rays.R), *shape, 2) - problem.offset[:, None, chosen]
     information, pull = np.zeros((*shape, 3, 3)), np.zeros((*shape, 3))
     for view in range(len(rays.R)):
         slope = _whitened_slope(rays, view, points).reshape(*shape, 2, 3)
-        delta = (error[view] ** 2).sum(axis=-1) * problem.surrogate
+        delta = (error[view] ** 2).sum(axis=-1) * problem.surrogate[chosen]
         root = np.sqrt(robust_weight(delta, problem.nu) * rays.seen[view].reshape(shape))[..., None]
         slope, residuals = root[..., None] * slope, root * error[view]
         pull += (slope.swapaxes(-1, -2) @ residuals[..., None])[..., 0]
@@ -193,17 +334,6 @@ def _whitened_slope(rays: Rays, view: int, points: FloatArray) -> FloatArray:
     root = np.sqrt(np.where(rays.uu[view] > 0, rays.uu[view], 1.0))
     rest = np.sqrt(np.maximum(rays.vv[view] - (rays.uv[view] / root) ** 2, 0))
     return np.stack([root * r.slope_u + rays.uv[view] / root * r.slope_v, rest * r.slope_v]).transpose(2, 0, 1)
-
-
-def _bone_terms(problem: Problem, joints: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Information (n, 3J, 3J) of the bone lengths and their pull (n, 3J)."""
-    count = joints.shape[1]
-    vectors = np.einsum("bj,tjx->tbx", problem.bones, joints)
-    length = np.maximum(np.linalg.norm(vectors, axis=-1), 1e-6)
-    rows = problem.bones[..., None] * (vectors / (length * problem.bone_sigma)[..., None])[:, :, None, :]
-    rows = rows.reshape(len(joints), -1, 3 * count)
-    off = (length - problem.lengths) / problem.bone_sigma
-    return rows.swapaxes(1, 2) @ rows, -(off[:, None] @ rows)[:, 0]
 
 
 def single_frame_information(

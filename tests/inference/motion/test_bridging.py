@@ -2,21 +2,24 @@
 
 import numpy as np
 import pytest
+from scipy import sparse
+from scipy import sparse
 from scipy.linalg import cho_solve_banded, cholesky_banded
 
 from inference.motion.bridging import _MIDDLE, bridge_factors, bridged_covariance, factors_at, gap_lengths
-from inference.motion.smoothing import LAGS, jerk_precision
+from inference.motion.splines import ORDER, lower_storage, spline_basis
 
 
-def test_the_claimed_variance_agrees_with_the_banded_solution() -> None:
+def test_the_claimed_variance_agrees_with_the_spline_prior() -> None:
     times = np.arange(500) / 120
-    bands = jerk_precision(times) / 100.0
-    bands[0] += np.where((np.arange(500) >= 100) & (np.arange(500) < 400), 0, 1e9)
-    lower = np.zeros_like(bands)
-    for lag in range(LAGS + 1):
-        lower[lag, : 500 - lag] = bands[lag, lag:]
-    middle = np.eye(500)[250]
-    variance = cho_solve_banded((cholesky_banded(lower, lower=True), True), middle)[250]
+    spline = spline_basis(times, times)
+    known = np.where((np.arange(500) >= 100) & (np.arange(500) < 400), 0, 1e9)
+    design = spline.design()
+    matrix = lower_storage(spline.jerk) / 100.0
+    for lag in range(ORDER):
+        matrix[lag, : spline.count - lag] += (design.T @ sparse.diags(known) @ design).diagonal(-lag)
+    middle = design[250].toarray()[0]
+    variance = middle @ cho_solve_banded((cholesky_banded(matrix, lower=True), True), middle)
     assert variance == pytest.approx(100 * (301 / 120) ** 5 * _MIDDLE, rel=0.06)
 
 
