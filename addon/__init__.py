@@ -1,6 +1,8 @@
 """Everything that knows Blender: properties, panels, operators, the background job, the scene."""
 # pyright: reportAttributeAccessIssue=false, reportOptionalMemberAccess=false, reportArgumentType=false
 
+from contextlib import ExitStack
+
 import bpy
 from bpy.app.handlers import persistent
 from bpy.props import PointerProperty
@@ -34,13 +36,16 @@ _HANDLERS = (("depsgraph_update_post", follow_the_camera), ("load_pre", end_job_
 
 
 def register() -> None:
-    """Make the extension known to Blender."""
-    for each in CLASSES:
-        bpy.utils.register_class(each)
-    bpy.types.Scene.sightline = PointerProperty(type=properties.SIGHTLINE_PG_scene)
-    bpy.types.WindowManager.sightline = PointerProperty(type=properties.SIGHTLINE_PG_status)
-    for name, handler in _HANDLERS:
-        getattr(bpy.app.handlers, name).append(handler)
+    """Make the extension known to Blender: all of it, or nothing."""
+    with ExitStack() as undo:
+        for each in CLASSES:
+            bpy.utils.register_class(each)
+            undo.callback(bpy.utils.unregister_class, each)
+        bpy.types.Scene.sightline = PointerProperty(type=properties.SIGHTLINE_PG_scene)
+        bpy.types.WindowManager.sightline = PointerProperty(type=properties.SIGHTLINE_PG_status)
+        for name, handler in _HANDLERS:
+            getattr(bpy.app.handlers, name).append(handler)
+        undo.pop_all()
 
 
 def unregister() -> None:

@@ -10,7 +10,15 @@ import json
 from typing import Any
 
 import bpy
-from bpy.props import BoolProperty, EnumProperty, FloatProperty, IntProperty, PointerProperty, StringProperty
+from bpy.props import (
+    BoolProperty,
+    CollectionProperty,
+    EnumProperty,
+    FloatProperty,
+    IntProperty,
+    PointerProperty,
+    StringProperty,
+)
 
 from ..inference.config import SolveSettings
 from .host.export import FORMATS
@@ -64,9 +72,120 @@ def settings_as_text(settings: SolveSettings) -> dict[str, str]:
     return {key: json.dumps(value) if isinstance(value, bool | str) else repr(value) for key, value in values.items()}
 
 
+class SIGHTLINE_PG_view(bpy.types.PropertyGroup):
+    """One video of the take; the group's own name is the view's, the camera's in the calibration."""
+
+    name: StringProperty(name="Name", description="The camera's name in the calibration; the order does not matter")
+    video: StringProperty(name="Video", subtype="FILE_PATH", description="The video, or one picture of a sequence")
+    fit: EnumProperty(
+        name="Fit",
+        description="How the video's size relates to the calibrated one",
+        items=[
+            ("exact", "Exact", "The video has the calibrated size"),
+            ("scale", "Scaled", "The whole picture in another size"),
+            ("crop", "Cropped", "The centre of the picture, unscaled"),
+            ("letterbox", "Letterboxed", "The whole picture scaled, with bars on two sides"),
+        ],
+    )
+    offset_mode: EnumProperty(
+        name="Start",
+        description="When the video begins",
+        items=[
+            ("GIVEN", "Given", "The video begins at the offset below; 0 where all cameras started together"),
+            ("AUTO", "From the motion", "The offset is found from how the person moves in this and the other videos"),
+        ],
+    )
+    offset_s: FloatProperty(
+        name="Offset", unit="TIME_ABSOLUTE", precision=4, description="When the first frame happens, in seconds"
+    )
+    fps: FloatProperty(
+        name="Frame Rate", min=0, precision=3, description="Frames per second; 0: what the video says itself"
+    )
+    # What was found when the video was added:
+    width: IntProperty()
+    height: IntProperty()
+    frames: IntProperty()
+    found_fps: FloatProperty()
+    problem: StringProperty(description="Why the video cannot be used")
+
+    @property
+    def facts(self) -> str:
+        """Size, rate and length in words."""
+        if not self.frames:
+            return ""
+        rate = self.fps or self.found_fps
+        return f"{self.width}×{self.height}, {rate:.5g} fps, {self.frames / rate:.1f} s"
+
+
+class SIGHTLINE_PG_board(bpy.types.PropertyGroup):
+    """The calibration board that the videos show."""
+
+    kind: EnumProperty(
+        name="Kind",
+        items=[
+            ("charuco", "ChArUco", "A chessboard with markers in its white squares"),
+            ("chessboard", "Chessboard", "Plain squares"),
+        ],
+    )
+    columns: IntProperty(name="Columns", default=7, min=2, description="Squares along the longer side")
+    rows: IntProperty(name="Rows", default=5, min=2, description="Squares along the shorter side")
+    square_m: FloatProperty(
+        name="Square", default=0.04, min=0.001, unit="LENGTH", precision=4, description="Side of one square, measured"
+    )
+    marker_m: FloatProperty(
+        name="Marker", default=0.03, min=0.001, unit="LENGTH", precision=4, description="Side of one marker, measured"
+    )
+    dictionary: StringProperty(name="Dictionary", default="DICT_4X4_50", description="OpenCV's name of the markers")
+    inverted: BoolProperty(name="Inverted", description="White on black")
+    legacy: BoolProperty(name="Legacy", description="Made by OpenCV before 4.6: the first square is white")
+
+
 class SIGHTLINE_PG_scene(bpy.types.PropertyGroup):
     """What a scene knows of its takes."""
 
+    views: CollectionProperty(type=SIGHTLINE_PG_view)
+    view_index: IntProperty()
+    take_name: StringProperty(name="Name", default="take", description="Names the results")
+    persons: IntProperty(
+        name="People",
+        default=1,
+        min=0,
+        max=20,
+        description="How many people are solved; 0: everyone whom two views see",
+    )
+    height_m: FloatProperty(
+        name="Height",
+        min=0,
+        max=3,
+        unit="LENGTH",
+        description="The person's height; gives the scale where the cameras are solved from the person. 0: not known",
+    )
+    detector: StringProperty(
+        name="Detector", default="blazepose", description="The model that finds people and their keypoints"
+    )
+    preview_s: FloatProperty(
+        name="Preview", default=2.0, min=0.1, unit="TIME_ABSOLUTE", description="How much Solve Preview solves"
+    )
+    cameras_from: EnumProperty(
+        name="Cameras From",
+        items=[
+            ("FILE", "File", "A calibration of any common format"),
+            ("SCENE", "Scene", "Cameras of this scene, or solved movie clips, with the views' names"),
+            ("BOARD", "Board", "A chessboard or ChArUco board that the videos show"),
+            ("PERSON", "Person", "From nothing but the person who moves; the lenses must be known"),
+        ],
+    )
+    calibration_path: StringProperty(
+        name="Calibration", subtype="FILE_PATH", description="The calibration file, or the folder of its files"
+    )
+    lenses_path: StringProperty(
+        name="Lenses",
+        subtype="FILE_PATH",
+        description="A calibration whose lenses are used; where its cameras stood does not matter",
+    )
+    calibration_note: StringProperty(description="What the calibration was recognised as")
+    calibration_problem: StringProperty(description="Why the calibration cannot be used")
+    board: PointerProperty(type=SIGHTLINE_PG_board)
     take_path: StringProperty(name="Take", subtype="FILE_PATH", description="The take.toml to solve")
     output_path: StringProperty(
         name="Output", subtype="DIR_PATH", description="Folder of the results; empty: beside the take"
@@ -98,4 +217,4 @@ class SIGHTLINE_PG_status(bpy.types.PropertyGroup):
     text: StringProperty()
 
 
-CLASSES = (SIGHTLINE_PG_settings, SIGHTLINE_PG_scene, SIGHTLINE_PG_status)
+CLASSES = (SIGHTLINE_PG_settings, SIGHTLINE_PG_view, SIGHTLINE_PG_board, SIGHTLINE_PG_scene, SIGHTLINE_PG_status)

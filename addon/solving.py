@@ -20,6 +20,7 @@ from .host.export import Exported, export
 from .host.scene import BuiltScene, Prepared, build_steps, prepare, take_info
 from .job import Event, Job, worker_command
 from .properties import read_settings, settings_as_text
+from .scene_take import write_scene_take
 
 POLL_S = 0.05
 
@@ -48,18 +49,28 @@ def default_output(take_path: Path) -> Path:
     return take_path.with_name(f"{take_path.stem}_sightline")
 
 
-def request_from_scene(scene: bpy.types.Scene) -> Request:
-    """Read the panel's fields.
+def request_from_scene(context: bpy.types.Context, seconds: float | None = None) -> Request:
+    """Read the panel: its own take where videos are listed, else the take file that it names.
+
+    Args:
+        context: its scene holds the panel's fields.
+        seconds: of the panel's own take only the first ones; None: all.
 
     Raises:
         InputError: no take is named, or it cannot be used.
     """
-    chosen = scene.sightline
-    if not chosen.take_path.strip():
-        raise InputError("no take is chosen; pick a take.toml in the panel Solve 3D Pose")
+    chosen = context.scene.sightline
+    if chosen.views:
+        path = write_scene_take(context, seconds)
+        if seconds is None:
+            chosen.take_path = str(path)
+    elif chosen.take_path.strip():
+        path = Path(bpy.path.abspath(chosen.take_path))
+    else:
+        raise InputError("add videos, or choose a take.toml, in the panel Solve 3D Pose")
     out = Path(bpy.path.abspath(chosen.output_path)) if chosen.output_path.strip() else None
     settings = settings_as_text(read_settings(chosen.settings)) if chosen.use_settings else {}
-    return request_for(Path(bpy.path.abspath(chosen.take_path)), out, settings)
+    return request_for(path, out, settings)
 
 
 def start(request: Request) -> Job:
@@ -81,7 +92,9 @@ def enter_steps(context: bpy.types.Context, request: Request, prepared: Prepared
     built = yield from build_steps(context, prepared, take_info(request.take))
     built = replace(built, warnings=(*read_warnings(request.out), *built.warnings))
     kept = scene.sightline
-    kept.take, kept.take_path = request.take.name, str(request.take.path)
+    kept.take = request.take.name
+    if not kept.views:
+        kept.take_path = str(request.take.path)
     kept.solution_path, kept.report_path = str(request.out / "solution.npz"), str(request.out / "report.html")
     kept.summary = "\n".join(summary(prepared.solution))
     return built

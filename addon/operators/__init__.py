@@ -1,5 +1,5 @@
 """What the buttons do: each collects its input, calls one function, and reports in one line."""
 
-from . import layers, results, solve
+from . import cameras, footage, layers, results, solve
 
-CLASSES = (*solve.CLASSES, *results.CLASSES, *layers.CLASSES)
+CLASSES = (*footage.CLASSES, *cameras.CLASSES, *solve.CLASSES, *results.CLASSES, *layers.CLASSES)

@@ -6,7 +6,7 @@ from collections.abc import Generator
 from concurrent.futures import Future, ThreadPoolExecutor
 
 import bpy
-from bpy.props import StringProperty
+from bpy.props import BoolProperty, StringProperty
 
 from .. import solving
 from ..job import Job
@@ -38,6 +38,7 @@ class SIGHTLINE_OT_solve_take(bpy.types.Operator):
 
     take_path: StringProperty(subtype="FILE_PATH", options={"SKIP_SAVE"})
     output_path: StringProperty(subtype="DIR_PATH", options={"SKIP_SAVE"})
+    preview: BoolProperty(options={"SKIP_SAVE"}, description="Only the first seconds, as the panel says how many")
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
@@ -50,7 +51,9 @@ class SIGHTLINE_OT_solve_take(bpy.types.Operator):
         chosen = context.scene.sightline
         chosen.take_path = self.take_path or chosen.take_path
         chosen.output_path = self.output_path or chosen.output_path
-        return solving.request_from_scene(context.scene)
+        if self.take_path:
+            chosen.views.clear()  # a take file stands for itself
+        return solving.request_from_scene(context, chosen.preview_s if self.preview else None)
 
     def execute(self, context: bpy.types.Context) -> set[str]:
         """Wait for the result: background mode and scripts."""

@@ -1,5 +1,5 @@
 """The sidebar tab Sightline of the 3D view: panels draw, operators work. Their order here is their order there."""
 
-from . import layers, results, solve
+from . import cameras, footage, layers, results, solve
 
-CLASSES = (*solve.CLASSES, *layers.CLASSES, *results.CLASSES, *solve.LAST)
+CLASSES = (*solve.CLASSES, *footage.CLASSES, *cameras.CLASSES, *layers.CLASSES, *results.CLASSES, *solve.LAST)

@@ -17,15 +17,18 @@ class SIGHTLINE_PT_solve(Tab, bpy.types.Panel):
         status = context.window_manager.sightline
         column = layout.column()
         column.enabled = not status.running
-        column.prop(chosen, "take_path")
+        if not chosen.views:
+            column.prop(chosen, "take_path")
         column.prop(chosen, "output_path")
-        row = layout.row()
+        row = layout.row(align=True)
         row.scale_y = 1.6
         if status.running:
             layout.progress(factor=status.share, text=status.text)
             row.operator("sightline.cancel_solve", icon="CANCEL")
         else:
             row.operator("sightline.solve_take", icon="ARMATURE_DATA")
+            if chosen.views:
+                row.operator("sightline.solve_take", text="Preview", icon="PREVIEW_RANGE").preview = True
             layout.label(text=status.text or "Ready")
         if chosen.summary:
             box = layout.box()

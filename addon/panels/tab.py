@@ -1,4 +1,10 @@
-"""Where our panels stand."""
+"""Where our panels stand, and how they say things."""
+
+import textwrap
+
+import bpy
+
+_WIDTH = 44  # letters of a line in a sidebar of the usual width
 
 
 class Tab:
@@ -7,3 +13,19 @@ class Tab:
     bl_space_type = "VIEW_3D"
     bl_region_type = "UI"
     bl_category = "Sightline"
+
+
+def step_header(layout: bpy.types.UILayout, missing: str, begun: bool) -> None:
+    """Show in a panel's header whether its step is done."""
+    done = "CHECKMARK" if not missing else "ERROR" if begun else "RADIOBUT_OFF"
+    layout.label(text="", icon=done)
+
+
+def say(layout: bpy.types.UILayout, text: str, icon: str = "ERROR") -> None:
+    """Write a sentence in as many lines as it takes; nothing for an empty one."""
+    if not text:
+        return
+    column = layout.column(align=True)
+    column.scale_y = 0.8
+    for number, line in enumerate(textwrap.wrap(text, _WIDTH)):
+        column.label(text=line, icon=icon if number == 0 else "BLANK1")

@@ -209,7 +209,7 @@ def test_the_operator_solves_through_the_same_function(child, tmp_path, register
 
 
 def test_the_operator_refuses_in_one_line_and_works_again(child, tmp_path, registered):
-    with pytest.raises(RuntimeError, match="no take is chosen"):
+    with pytest.raises(RuntimeError, match="choose a take.toml"):
         bpy.ops.sightline.solve_take()
     take = str(write_take(tmp_path / "in"))
     child('print(\'{"error": "view cam01: no person", "exit_code": 2}\'); raise SystemExit(2)')

@@ -1,0 +1,77 @@
+"""The steps Cameras and Person."""
+# pyright: reportAttributeAccessIssue=false, reportOptionalMemberAccess=false, reportArgumentType=false
+
+import bpy
+
+from ..scene_take import missing_cameras
+from .tab import Tab, say, step_header
+
+_EXPLAINED = {
+    "SCENE": "Cameras of this scene that are called like the videos",
+    "BOARD": "The videos show a board; lay it where all cameras see it",
+    "PERSON": "From the person: walk through the whole volume",
+}
+
+
+class SIGHTLINE_PT_cameras(Tab, bpy.types.Panel):
+    """Where the cameras stand."""
+
+    bl_label = "Cameras"
+    bl_parent_id = "SIGHTLINE_PT_solve"
+    bl_order = 2
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        return bool(context.scene.sightline.views)
+
+    def draw_header(self, context: bpy.types.Context) -> None:
+        step_header(self.layout, missing_cameras(context.scene), True)
+
+    def draw(self, context: bpy.types.Context) -> None:
+        layout, known = self.layout, context.scene.sightline
+        layout.row().prop(known, "cameras_from", expand=True)
+        say(layout, _EXPLAINED.get(known.cameras_from, ""), "INFO")
+        if known.cameras_from == "FILE":
+            row = layout.row(align=True)
+            row.prop(known, "calibration_path", text="")
+            row.operator("sightline.choose_calibration", text="", icon="FILEBROWSER")
+            row.operator("sightline.check_calibration", text="", icon="FILE_REFRESH")
+            say(layout, known.calibration_note, "CHECKMARK")
+        say(layout, missing_cameras(context.scene))
+        column = layout.column()
+        column.use_property_split = True
+        if known.cameras_from == "BOARD":
+            for name in ("kind", "columns", "rows", "square_m"):
+                column.prop(known.board, name)
+            if known.board.kind == "charuco":
+                for name in ("marker_m", "dictionary", "legacy"):
+                    column.prop(known.board, name)
+            column.prop(known.board, "inverted")
+        if known.cameras_from != "SCENE":
+            column.prop(known, "lenses_path")
+
+
+class SIGHTLINE_PT_person(Tab, bpy.types.Panel):
+    """Who is solved."""
+
+    bl_label = "Person"
+    bl_parent_id = "SIGHTLINE_PT_solve"
+    bl_order = 3
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        return bool(context.scene.sightline.views)
+
+    def draw_header(self, _context: bpy.types.Context) -> None:
+        step_header(self.layout, "", True)
+
+    def draw(self, context: bpy.types.Context) -> None:
+        layout, known = self.layout, context.scene.sightline
+        layout.use_property_split = True
+        layout.prop(known, "take_name")
+        layout.prop(known, "persons")
+        layout.prop(known, "height_m")
+        layout.prop(known, "detector")
+
+
+CLASSES = (SIGHTLINE_PT_cameras, SIGHTLINE_PT_person)

@@ -1,0 +1,63 @@
+"""The step Footage: the videos of the take."""
+# pyright: reportAttributeAccessIssue=false, reportOptionalMemberAccess=false, reportArgumentType=false
+
+import bpy
+
+from ..scene_take import missing_footage
+from .tab import Tab, say, step_header
+
+
+class SIGHTLINE_UL_views(bpy.types.UIList):
+    """One line per video."""
+
+    def draw_item(
+        self,
+        _context: bpy.types.Context,
+        layout: bpy.types.UILayout,
+        _data: object,
+        item: bpy.types.PropertyGroup,
+        _icon: int,
+        _active: object,
+    ) -> None:
+        row = layout.row(align=True)
+        row.prop(item, "name", text="", emboss=False, icon="ERROR" if item.problem else "FILE_MOVIE")
+        row.label(text="cannot be used" if item.problem else item.facts)
+
+
+class SIGHTLINE_PT_footage(Tab, bpy.types.Panel):
+    """Videos: add, name, say when they start."""
+
+    bl_label = "Footage"
+    bl_parent_id = "SIGHTLINE_PT_solve"
+    bl_order = 1
+
+    def draw_header(self, context: bpy.types.Context) -> None:
+        step_header(self.layout, missing_footage(context.scene), bool(context.scene.sightline.views))
+
+    def draw(self, context: bpy.types.Context) -> None:
+        layout, known = self.layout, context.scene.sightline
+        row = layout.row()
+        row.template_list("SIGHTLINE_UL_views", "", known, "views", known, "view_index", rows=3)
+        column = row.column(align=True)
+        column.operator("sightline.add_videos", text="", icon="ADD")
+        column.operator("sightline.remove_video", text="", icon="REMOVE")
+        column.operator("sightline.check_videos", text="", icon="FILE_REFRESH")
+        if not known.views:
+            layout.operator("sightline.add_videos", icon="FILE_MOVIE")
+            return
+        say(layout, missing_footage(context.scene))
+        if not 0 <= known.view_index < len(known.views):
+            return
+        view = known.views[known.view_index]
+        column = layout.column()
+        column.use_property_split = True
+        say(column, view.problem)
+        column.prop(view, "video", text="Video")
+        column.prop(view, "fit")
+        column.prop(view, "offset_mode")
+        if view.offset_mode == "GIVEN":
+            column.prop(view, "offset_s")
+        column.prop(view, "fps")
+
+
+CLASSES = (SIGHTLINE_UL_views, SIGHTLINE_PT_footage)

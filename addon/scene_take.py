@@ -1,0 +1,116 @@
+"""The take that the panel's steps describe: what is missing of it, and its file."""
+# pyright: reportAttributeAccessIssue=false, reportOptionalMemberAccess=false, reportArgumentType=false
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import bpy
+
+from ..inference.errors import InputError
+from .host.blender_cameras import export_cameras
+from .take_entry import TakeEntry, ViewEntry, write_take
+
+SCENE_CAMERAS = "cameras of the scene.toml"
+
+
+def missing_footage(scene: bpy.types.Scene) -> str:
+    """Say what the step Footage lacks, "" if nothing."""
+    views = scene.sightline.views
+    broken = [view.name for view in views if view.problem]
+    if broken:
+        return f"{', '.join(broken)} cannot be used"
+    names = [view.name for view in views]
+    double = next((name for name in names if names.count(name) > 1), None)
+    if double is not None:
+        return f"Two videos are called {double!r}"
+    return "" if len(views) > 1 else "Add the videos of two cameras or more"
+
+
+def missing_cameras(scene: bpy.types.Scene) -> str:
+    """Say what the step Cameras lacks, "" if nothing."""
+    known = scene.sightline
+    if known.cameras_from == "FILE":
+        if not known.calibration_path.strip():
+            return "Choose a calibration file"
+        return known.calibration_problem
+    if known.cameras_from == "SCENE":
+        cameras = {item.get("sightline_view", item.name) for item in scene.objects if item.type == "CAMERA"}
+        lacking = [view.name for view in known.views if view.name not in cameras]
+        return f"The scene has no camera called {', '.join(lacking)}" if lacking else ""
+    if known.cameras_from == "PERSON" and not known.lenses_path.strip():
+        return "Choose a file with the lenses of the cameras"
+    return ""
+
+
+def take_folder(scene: bpy.types.Scene) -> Path:
+    """Return where the panel's take is written: beside the .blend, or beside the first video while it is not saved."""
+    if bpy.data.filepath:
+        return Path(bpy.data.filepath).parent
+    return Path(bpy.path.abspath(scene.sightline.views[0].video)).parent
+
+
+def write_scene_take(context: bpy.types.Context, seconds: float | None = None) -> Path:
+    """Write the take that the panel describes.
+
+    Args:
+        context: its scene holds the panel's fields.
+        seconds: only the first ones; None: all.
+
+    Returns:
+        The take file.
+
+    Raises:
+        InputError: a step lacks something, or the folder cannot be written.
+    """
+    scene = context.scene
+    for step, lacks in (("Footage", missing_footage(scene)), ("Cameras", missing_cameras(scene))):
+        if lacks:
+            raise InputError(f"{step}: {lacks[0].lower()}{lacks[1:]}")
+    folder = take_folder(scene)
+    known = scene.sightline
+    name = known.take_name.strip() or "take"
+    calibration, board = _calibration(context, folder)
+    entry = TakeEntry(
+        name=f"{name} preview" if seconds is not None else name,
+        views=tuple(_view(view) for view in known.views),
+        calibration=calibration,
+        board=board,
+        persons=known.persons,
+        height_m=_clean(known.height_m) or None,
+        end_s=None if seconds is None else _clean(seconds),
+        settings={} if known.detector in ("", "blazepose") else {"detector": known.detector},
+    )
+    return write_take(entry, folder)
+
+
+def _view(view: Any) -> ViewEntry:
+    offset = None if view.offset_mode == "AUTO" else _clean(view.offset_s)
+    return ViewEntry(view.name, _absolute(view.video), view.fit, _clean(view.fps) or None, offset)
+
+
+def _calibration(context: bpy.types.Context, folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    known = context.scene.sightline
+    lenses = {"intrinsics": _absolute(known.lenses_path)} if known.lenses_path.strip() else {}
+    if known.cameras_from == "PERSON":
+        return {"source": "self"} | lenses, {}
+    if known.cameras_from == "BOARD":
+        board = known.board
+        values = {"kind": board.kind, "columns": board.columns, "rows": board.rows, "square_m": _clean(board.square_m)}
+        if board.kind == "charuco":
+            values |= {"marker_m": _clean(board.marker_m), "dictionary": board.dictionary, "legacy": board.legacy}
+        return {"source": "board"} | lenses, values | {"inverted": board.inverted}
+    if known.cameras_from == "SCENE":
+        export_cameras(context, folder / SCENE_CAMERAS, [view.name for view in known.views])
+        return {"source": str(folder / SCENE_CAMERAS)}, {}
+    return {"source": _absolute(known.calibration_path)} | lenses, {}
+
+
+def _absolute(path: str) -> str:
+    return str(Path(bpy.path.abspath(path)))
+
+
+def _clean(value: float) -> float:
+    """Blender's properties have single precision: 29.97 comes back as 29.969999."""
+    return float(f"{value:.6g}")

@@ -1,0 +1,131 @@
+"""The panel's steps without a window: videos, cameras, person, and the take that comes of them."""
+
+import shutil
+from pathlib import Path
+
+import bpy
+import pytest
+from sightline.addon.operators.footage import SIGHTLINE_FH_videos
+from sightline.addon.scene_take import missing_cameras, missing_footage, write_scene_take
+from sightline.inference.errors import InputError
+from sightline.inference.take import read_take
+
+
+@pytest.fixture
+def folder(example_take, tmp_path):
+    shutil.copytree(example_take.parent, tmp_path / "my take")
+    return tmp_path / "my take"
+
+
+@pytest.fixture
+def known(registered, empty_scene):
+    return bpy.context.scene.sightline
+
+
+def add(folder: Path, *names: str):
+    files = [{"name": name} for name in names or ("cam01.mp4", "cam02.mp4", "cam03.mp4", "cam04.mp4")]
+    return bpy.ops.sightline.add_videos(directory=str(folder / "videos"), files=files)
+
+
+def test_three_clicks_are_a_take(known, folder):
+    """Add four videos, choose a calibration; the third is Solve."""
+    assert missing_footage(bpy.context.scene)
+    assert add(folder) == {"FINISHED"}
+    assert [view.name for view in known.views] == ["cam01", "cam02", "cam03", "cam04"]
+    assert known.views[0].facts == "640×480, 30 fps, 2.5 s", known.views[0].facts
+    assert missing_footage(bpy.context.scene) == ""
+    assert missing_cameras(bpy.context.scene) == "Choose a calibration file"
+    assert bpy.ops.sightline.choose_calibration(filepath=str(folder / "calibration.toml")) == {"FINISHED"}
+    assert known.calibration_note.startswith("4 cameras, up to ")
+    assert missing_cameras(bpy.context.scene) == ""
+    take = read_take(write_scene_take(bpy.context))
+    assert [view.name for view in take.views] == ["cam01", "cam02", "cam03", "cam04"]
+    assert take.path == folder / "videos" / "take.toml"
+    assert take.calibration.path == folder / "calibration.toml"
+
+
+def test_the_panel_s_take_is_solved(known, folder, blazepose_card):
+    add(folder)
+    bpy.ops.sightline.choose_calibration(filepath=str(folder / "calibration.toml"))
+    known.preview_s = 0.2
+    assert bpy.ops.sightline.solve_take(preview=True) == {"FINISHED"}
+    assert known.take == "take preview"
+    assert bpy.context.scene.frame_end - bpy.context.scene.frame_start in (5, 6)
+    assert (folder / "videos" / "take preview_sightline" / "solution.npz").is_file()
+
+
+def test_the_same_video_is_added_once_and_a_broken_one_says_why(known, folder):
+    (folder / "videos" / "broken.mp4").write_bytes(b"no video")
+    add(folder, "cam01.mp4")
+    add(folder, "cam01.mp4", "broken.mp4")
+    assert [view.name for view in known.views] == ["cam01", "broken"]
+    assert "broken.mp4" in known.views[1].problem
+    assert missing_footage(bpy.context.scene) == "broken cannot be used"
+    with pytest.raises(InputError, match="Footage: broken"):
+        write_scene_take(bpy.context)
+    known.view_index = 1
+    bpy.ops.sightline.remove_video()
+    assert missing_footage(bpy.context.scene) == "Add the videos of two cameras or more"
+
+
+def test_a_video_that_was_moved_is_noticed(known, folder):
+    add(folder)
+    (folder / "videos" / "cam02.mp4").rename(folder / "videos" / "away.mp4")
+    bpy.ops.sightline.check_videos()
+    assert "cam02.mp4" in known.views[1].problem and not known.views[0].problem
+
+
+def test_names_that_the_calibration_lacks_are_named(known, folder):
+    add(folder)
+    known.views[2].name = "left camera"
+    bpy.ops.sightline.choose_calibration(filepath=str(folder / "calibration.toml"))
+    assert "no camera called left camera: it has cam01" in known.calibration_problem
+    known.views[2].name = "cam03"
+    bpy.ops.sightline.check_calibration()
+    assert known.calibration_problem == ""
+
+
+def test_two_videos_of_one_name_are_refused(known, folder):
+    add(folder)
+    known.views[1].name = "cam01"
+    assert "called 'cam01'" in missing_footage(bpy.context.scene)
+
+
+def test_a_file_that_is_no_calibration_says_so(known, folder):
+    add(folder)
+    bpy.ops.sightline.choose_calibration(filepath=str(folder / "videos" / "cam01.mp4"))
+    assert known.calibration_problem and known.calibration_note == ""
+
+
+def test_every_source_of_cameras(known, folder):
+    add(folder)
+    known.cameras_from = "BOARD"
+    board = read_take(write_scene_take(bpy.context)).calibration.board
+    assert (board["columns"], board["square_m"], board["marker_m"]) == (7, 0.04, 0.03)
+    known.cameras_from = "PERSON"
+    assert "lenses" in missing_cameras(bpy.context.scene)
+    known.lenses_path = str(folder / "calibration.toml")
+    known.height_m = 1.8
+    take = read_take(write_scene_take(bpy.context))
+    assert take.calibration.from_person and take.height_m == 1.8
+    known.cameras_from = "SCENE"
+    assert "no camera called cam01, cam02" in missing_cameras(bpy.context.scene)
+    for view, x in zip(known.views, (0.0, 1.0, 2.0, 3.0), strict=True):
+        camera = bpy.data.objects.new(view.name, bpy.data.cameras.new(view.name))
+        camera.location.x = x
+        bpy.context.scene.collection.objects.link(camera)
+    assert missing_cameras(bpy.context.scene) == ""
+    assert read_take(write_scene_take(bpy.context)).calibration.path.is_file()
+
+
+def test_beside_the_blend_file_once_it_is_saved(known, folder, tmp_path):
+    add(folder)
+    known.cameras_from = "BOARD"
+    (tmp_path / "shots").mkdir()
+    bpy.ops.wm.save_as_mainfile(filepath=str(tmp_path / "shots" / "shot.blend"))
+    assert write_scene_take(bpy.context) == tmp_path / "shots" / "take.toml"
+
+
+def test_videos_can_be_dropped(known):
+    assert SIGHTLINE_FH_videos.bl_import_operator == "sightline.add_videos"
+    assert ".mp4" in SIGHTLINE_FH_videos.bl_file_extensions
