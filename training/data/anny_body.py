@@ -68,7 +68,7 @@ def build_body(shapes: int, triangles: int, seed: int) -> Body:
     import torch
     import warp
 
-    vars(warp.config)["quiet"] = True  # else it greets on the output
+    setattr(warp.config, "quiet", True)  # noqa: B010  no attribute of its stub; else it greets on the output
     import anny
     from anny.keypoints import KeypointsRegressor
     from anny.utils.obj_utils import load_obj_file
