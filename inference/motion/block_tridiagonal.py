@@ -17,9 +17,7 @@ from scipy.linalg import get_blas_funcs, get_lapack_funcs
 from ..shapes import FloatArray
 
 (_factorise,) = get_lapack_funcs(("potrf",), dtype=np.float64)
-_solve_triangular, _square, _multiply, _multiply_symmetric = get_blas_funcs(
-    ("trsm", "syrk", "gemm", "symm"), dtype=np.float64
-)
+_solve_triangular, _square, _multiply = get_blas_funcs(("trsm", "syrk", "gemm"), dtype=np.float64)
 _JITTER = 1e-12  # of the mean diagonal, where rounding leaves a pivot indefinite
 
 
@@ -129,20 +127,20 @@ def _substitute(rows: deque[_Eliminated], start: int, stop: int, covariance: boo
     solved = np.stack(solution[::-1])
     if not covariance:
         return Stretch(start, stop, solved, None, None)
-    lower = np.stack(inverse[::-1])
-    full = np.tril(lower) + np.tril(lower, -1).swapaxes(1, 2)
     size = len(solved[0])
-    return Stretch(start, stop, solved, full, np.stack(beside[::-1]) if beside else np.empty((0, size, size)))
+    return Stretch(
+        start, stop, solved, np.stack(inverse[::-1]), np.stack(beside[::-1]) if beside else np.empty((0, size, size))
+    )
 
 
 def _inverse_blocks(
     factor: FloatArray, coupling: FloatArray, later: FloatArray | None
 ) -> tuple[FloatArray | None, FloatArray]:
-    """Σ_k,k+1 and the lower triangle of Σ_kk = L⁻ᵀ(I + W S Wᵀ)L⁻¹ from S = Σ_k+1,k+1 (lower triangle)."""
+    """Σ_k,k+1 and Σ_kk = L⁻ᵀ(I + W S Wᵀ)L⁻¹ from S = Σ_k+1,k+1."""
     root = _solve_triangular(1.0, factor, np.eye(len(factor), order="F"), lower=1, overwrite_b=1)
-    inverse = _square(1.0, root, trans=1, lower=1)
+    inverse = _multiply(1.0, root, root, trans_a=1)
     if later is None:
         return None, inverse
     gain = _solve_triangular(1.0, factor, coupling, lower=1, trans_a=1)
-    corner = _multiply_symmetric(-1.0, later, gain, side=1, lower=1)
+    corner = _multiply(-1.0, gain, later)
     return corner, _multiply(-1.0, corner, gain, beta=1.0, c=inverse, trans_b=1, overwrite_c=1)

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..shapes import BoolArray, FloatArray
+from ..shapes import BoolArray, FloatArray, IntArray
 from .smoothing import smooth_known
 
 _GAPS_S = np.array([0.05, 0.1, 0.2, 0.4, 0.8, 1.6])
 _SHORTEST = 3  # frames
+_TRIED_STEP_S, _TRIED_S, _TRIED_PARTS = 1 / 60, 10.0, 4
 _MEASURED = 0.8  # share of the frames in and around a trial gap that must be measured
 _UNKNOWN, _FARTHEST = 1e4, 3.0  # factor for gaps so many times longer than any that could be tried
 # The prior's variance in the middle of a gap G between ends of known place, speed and acceleration is q G⁵ / 20480:
@@ -22,45 +23,69 @@ _MIDDLE = 1 / 20480
 
 
 def bridge_factors(
-    path: FloatArray,  # (T, 3) m, smoothed
-    known: BoolArray,  # (T,) whether the path is measured here
+    paths: FloatArray,  # (T, J, 3) m, smoothed
+    known: BoolArray,  # (T, J) whether the path is measured here
     times: FloatArray,  # (T,) s
-    density: float,  # m²/s⁵ that the prior uses
-) -> tuple[FloatArray, FloatArray]:
-    """Real over claimed variance in the middle of bridges of several lengths.
+    density: FloatArray,  # (J,) m²/s⁵ that the prior uses
+) -> list[tuple[FloatArray, FloatArray]]:
+    """Real over claimed variance in the middle of bridges of several lengths, for every joint.
+
+    Convention:
+        tried on stretches of ten seconds, at most four, at about sixty frames a second: enough for what it says.
 
     Returns:
-        (n,) lengths, s, and (n,) factors of at least 1, rising with the length; empty where the take is too short.
+        Per joint (n,) lengths, s, and (n,) factors of at least 1, rising with the length; empty where the take is too
+        short.
     """
     step = float(np.median(np.diff(times))) if len(times) > 1 else 1.0
+    stride = max(round(_TRIED_STEP_S / step), 1)
+    step, paths, known, times = step * stride, paths[::stride], known[::stride], times[::stride]
+    squared: list[list[FloatArray]] = [[] for _ in density]
+    gaps = np.unique(np.maximum(np.round(_GAPS_S / step).astype(int), _SHORTEST))
+    parts = _tried_parts(len(times), round(_TRIED_S / step))
+    for gap in gaps:
+        trials = [
+            _middle_errors(paths[part], known[part], times[part], int(gap), phase) for part in parts for phase in (0, 1)
+        ]
+        for joint, own in enumerate(squared):
+            own.append(np.concatenate([error[measured[:, joint], joint] for error, measured in trials]))
+    return [_factors(own, gaps, step, q) for own, q in zip(squared, density, strict=True)]
+
+
+def _tried_parts(count: int, length: int) -> list[slice]:
+    if count <= _TRIED_PARTS * length:
+        return [slice(0, count)]
+    return [slice(start, start + length) for start in np.linspace(0, count - length, _TRIED_PARTS).astype(int)]
+
+
+def _factors(squared: list[FloatArray], gaps: IntArray, step: float, density: float) -> tuple[FloatArray, FloatArray]:
     lengths, factors = [], []
-    for gap in np.unique(np.maximum(np.round(_GAPS_S / step).astype(int), _SHORTEST)):
-        errors = [_middle_errors(path, known, times, int(gap), phase) for phase in (0, 1)]
-        squared = np.concatenate(errors)
-        if len(squared) < 2:
+    for gap, errors in zip(gaps, squared, strict=True):
+        if len(errors) < 2:
             break
         seconds = (gap + 1) * step
         lengths.append(seconds)
-        typical = squared.mean() * (1 + 2 / np.sqrt(len(squared)))  # few trials say little about the next gap
+        typical = errors.mean() * (1 + 2 / np.sqrt(len(errors)))  # few trials say little about the next gap
         factors.append(max(1.0, float(typical) / 3 / (density * seconds**5 * _MIDDLE)))
     return np.array(lengths), np.maximum.accumulate(factors) if factors else np.array([])
 
 
-def _middle_errors(path: FloatArray, known: BoolArray, times: FloatArray, gap: int, phase: int) -> FloatArray:
-    """Squared errors in the middle of gaps of that many frames, as many apart from each other."""
+def _middle_errors(
+    paths: FloatArray, known: BoolArray, times: FloatArray, gap: int, phase: int
+) -> tuple[FloatArray, BoolArray]:
+    """Squared errors (n, J) in the middle of gaps of that many frames, as many apart; which were measured around."""
     margin = max(gap // 2, 4)
     period = gap + 2 * margin
-    starts = np.arange(margin + phase * period // 2, len(path) - gap - margin, period)
-    measured = [known[s - margin : s + gap + margin].mean() > _MEASURED for s in starts]
-    starts = starts[np.array(measured, bool)]
-    if not len(starts):
-        return np.zeros(0)
-    visible = np.ones(len(path), bool)
-    for start in starts:
-        visible[start : start + gap] = False
-    bridged = smooth_known(path, visible, times)
+    starts = np.arange(margin + phase * period // 2, len(paths) - gap - margin, period)
+    around = starts[:, None] + np.arange(-margin, gap + margin)
+    measured = known[around].mean(axis=1) > _MEASURED
+    if not measured.any():
+        return np.zeros(measured.shape), measured
+    visible = np.ones(len(paths), bool)
+    visible[(starts[:, None] + np.arange(gap)).ravel()] = False
+    bridged = smooth_known(paths, visible, times)
     middle = starts + gap // 2
-    return ((bridged[middle] - path[middle]) ** 2).sum(axis=-1)
+    return ((bridged[middle] - paths[middle]) ** 2).sum(axis=-1), measured
 
 
 def gap_lengths(

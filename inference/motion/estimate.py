@@ -31,12 +31,12 @@ from .splines import choose_knots, response_time
 from .swaps import unswapped
 
 _FREE_M = 10.0  # bone sigma of the first step, which measures the bones
-_BONE_SIGMAS_M = (0.01, 0.0, 0.0)  # of the steps after it, at least the setting
+_BONE_SIGMAS_M = (0.01, 0.0, 0.0)
 _CHANCE = 1.5  # how much larger than expected the variance of a rigid bone's length may look
 _WILD = 64.0  # squared sigmas from which a keypoint does not show its joint
 _UNLIKE_M = 0.05  # a joint farther from its place on the rigid skeleton is not given
 _NEARBY_S = 0.2  # over which the geometry of the views is averaged for standing errors
-_KNOTS = 1.2  # spacing of the splines' knots over the response time of the quickest joint
+_KNOTS = 1.8  # spacing of the splines' knots over the response time of the quickest joint
 _SMALL_RIDGE = 1.0  # 1/m², for frames without views
 
 
@@ -139,7 +139,7 @@ def _one_person(
         person = _improved(person, max(sigma, settings.bone_sigma_m), skeleton)
     joints, covariance = _with_covariance(person, rig.covariance)
     known = person.sources.any(axis=1)
-    xyz = np.einsum("sj,tjx->tsx", person.sources, joints)
+    xyz = person.sources @ joints
     largest = np.linalg.eigvalsh(np.where(known[:, None, None], covariance, np.eye(3)))[..., 2]
     sure = known & (largest <= settings.max_sigma_m**2)
     lengths = _all_lengths(person, skeleton)
@@ -265,7 +265,7 @@ def _measured_lengths(person: _Person) -> tuple[FloatArray, FloatArray]:
     edges = person.problem.bones
     measured = np.stack([person.measured[:, row != 0].all(axis=1) for row in edges], axis=1)
     measured |= ~measured.any(axis=0)  # a bone whose ends were never measured together: where they are thought to be
-    return bones.robust_lengths(np.einsum("bj,tjx->tbx", edges, person.joints), measured)
+    return bones.robust_lengths(edges @ person.joints, measured)
 
 
 def _looseness(person: _Person) -> FloatArray:
@@ -351,10 +351,7 @@ def _bridged(person: _Person, joints: FloatArray, covariance: FloatArray) -> Flo
     shape = (-1, *problem.shape)
     views = (problem.rays.seen & (squared_distances(problem.rays, points) < _WILD)).reshape(shape)
     count = views.sum(axis=0)
-    factors = [
-        bridge_factors(joints[:, j], count[:, j] > 1, problem.times, problem.density[j])
-        for j in range(problem.shape[1])
-    ]
+    factors = bridge_factors(joints, count > 1, problem.times, problem.density)
     centres = -np.einsum("vji,vj->vi", problem.rays.R, problem.rays.t)
     rays = joints - centres[:, None, None]
     rays /= np.linalg.norm(rays, axis=-1, keepdims=True)
@@ -407,7 +404,7 @@ def _less_bones(person: _Person, standing: FloatArray) -> FloatArray:
     edges, sigma = person.problem.bones, person.problem.bone_sigma
     if not len(edges):
         return standing
-    vectors = np.einsum("bj,tjx->tbx", edges, person.joints)
+    vectors = edges @ person.joints
     unit = vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-6)
     rows = edges[..., None] * unit[:, :, None]  # N (T, B, J, 3)
     lengths = 0.5 * (np.eye(len(edges)) + np.eye(len(edges))[person.mirror])

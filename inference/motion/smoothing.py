@@ -15,7 +15,7 @@ from scipy.linalg import cho_solve_banded, cholesky_banded
 from scipy.ndimage import median_filter
 
 from ..shapes import BoolArray, FloatArray
-from .splines import ORDER, Spline, choose_knots, fitted_coefficients, lower_storage, spline_basis
+from .splines import ORDER, Spline, choose_knots, lower_storage, spline_basis
 
 MEMORYLESS = 0.05  # correlation between frames below which errors count as independent
 LAGS = 3  # frames that the error memory reaches back
@@ -175,11 +175,15 @@ def interpolate(points: FloatArray, times: FloatArray) -> FloatArray:
     return np.stack([np.interp(times, times[seen], column[seen]) for column in points.T], axis=-1)
 
 
-def smooth_known(path: FloatArray, visible: BoolArray, times: FloatArray) -> FloatArray:
-    """Bridge the frames of (T, 3) that are not visible by the prior; the others are known to 0.1 mm."""
-    precision = np.where(visible, 1e8, 0.0)
-    filled = interpolate(np.where(visible[:, None], path, np.nan), times)
-    return _smooth(filled, precision, _timeline(times, 0.0), 0.0, 1e2)
+def smooth_known(
+    paths: FloatArray,  # (T, J, 3) m
+    visible: BoolArray,  # (T,)
+    times: FloatArray,  # (T,) s
+) -> FloatArray:
+    """Bridge the frames of paths that are not visible by the prior; the others are known to 0.1 mm."""
+    flat = np.where(visible[:, None], paths.reshape(len(paths), -1), np.nan)
+    filled = interpolate(flat, times)
+    return _smooth(filled, np.where(visible, 1e8, 0.0), _timeline(times), 0.0, 1e2).reshape(paths.shape)
 
 
 class _Equations(NamedTuple):
@@ -220,12 +224,12 @@ def _equations(y: FloatArray, precision: FloatArray, timeline: _Timeline, memory
 
 
 def _smooth(y: FloatArray, precision: FloatArray, timeline: _Timeline, memory: float, density: float) -> FloatArray:
-    system = _equations(y, precision, timeline, memory)
+    centre = y.mean(axis=0)
+    system = _equations(y - centre, precision, timeline, memory)
     matrix = system.data + system.prior / density
-    matrix[0] += _LOOSE  # a path without any information stays where it was within 10 m
-    right = system.right + _LOOSE * fitted_coefficients(timeline.spline, y)
+    matrix[0] += _LOOSE  # a path without any information stays within 10 m
     factor = cholesky_banded(matrix, lower=True, check_finite=False)
-    return timeline.spline.values(cho_solve_banded((factor, True), right, check_finite=False))
+    return centre + timeline.design @ cho_solve_banded((factor, True), system.right, check_finite=False)
 
 
 def _fit_density(y: FloatArray, precision: FloatArray, parts: list[tuple[slice, _Timeline]], memory: float) -> float:

@@ -34,9 +34,9 @@ def test_a_motion_smoother_than_the_prior_needs_no_factor_and_a_livelier_one_doe
     times = np.arange(300) / 60
     wave = np.stack([np.sin(7 * times), np.cos(6 * times), 0 * times], axis=1) * 0.3
     known = np.ones(300, bool)
-    lengths, modest = bridge_factors(wave, known, times, 1e7)
+    both = np.stack([wave, wave], axis=1)
+    (lengths, modest), (_, lively) = bridge_factors(both, known[:, None].repeat(2, 1), times, np.array([1e7, 30.0]))
     np.testing.assert_array_equal(modest, 1)
-    _, lively = bridge_factors(wave, known, times, 30.0)
     assert lively[-1] > 5 and (np.diff(lively) >= 0).all()
     assert lengths[0] < 0.1 and lengths[-1] > 0.4
 
@@ -45,7 +45,7 @@ def test_gaps_longer_than_any_tried_are_unknown() -> None:
     factors = factors_at(np.array([0.0, 0.1, 0.4, 9.0]), np.array([0.1, 0.4]), np.array([1.0, 4.0]))
     np.testing.assert_allclose(factors, [1, 1, 4, 1e4])
     np.testing.assert_allclose(factors_at(np.array([0.0, 0.1]), np.zeros(0), np.zeros(0)), [1, 1e4])
-    assert bridge_factors(np.zeros((4, 3)), np.ones(4, bool), np.arange(4.0), 1.0)[0].size == 0
+    assert bridge_factors(np.zeros((4, 1, 3)), np.ones((4, 1), bool), np.arange(4.0), np.ones(1))[0][0].size == 0
 
 
 def test_one_view_enlarges_along_its_ray_alone() -> None:
