@@ -83,7 +83,7 @@ def _onto_lengths(
         slopes[:, bones, ends], slopes[:, bones, starts] = along, -along
         given = np.zeros_like(slopes)  # covariance times slopes
         given[:, bones, ends] = (give[:, ends] @ along[..., None])[..., 0]
-        given[:, bones, starts] = -(give[:, starts] @ along[..., None])[..., 0]
+        given[:, bones, starts] = (give[:, starts] @ -along[..., None])[..., 0]
         given, slopes = (part.reshape(len(joints), len(bones), -1) for part in (given, slopes))
         gap = np.where(active, 0.5 * ((along**2).sum(axis=-1) - lengths**2), 0.0)
         gap = gap + (slopes @ (target - joints).reshape(len(joints), -1, 1))[..., 0]

@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 from scipy import sparse
-from scipy import sparse
 from scipy.linalg import cho_solve_banded, cholesky_banded
 
 from inference.motion.bridging import _MIDDLE, bridge_factors, bridged_covariance, factors_at, gap_lengths
