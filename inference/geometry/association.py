@@ -9,7 +9,7 @@ frames), not those with the biggest boxes: a bystander in one or two views has l
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
@@ -21,7 +21,7 @@ from ..shapes import FloatArray, IntArray
 from ..types import CameraRig, Keypoints2D
 from .epipolar import epipolar_distance
 from .projection import undistort_points
-from .stitching import End, Passage, end_of, successions
+from .stitching import Passage, end_of, limb_lengths, returns, successions
 from .tracklets import Tracklet, cut_together, tracklets
 from .triangulation import linear_triangulation
 
@@ -32,6 +32,7 @@ _LONG_S = 0.3  # pieces this long found groups, shorter ones join them
 _FEW_FRAMES = 10.0  # shared frames below which an error is less trusted
 _PIECE_S = 0.15  # all views are cut together at most this often while people meet
 _END_FRAMES = 20  # that show where a passage begins or ends
+_LENGTH_FRAMES = 60  # that show how long limbs are
 
 
 @dataclass(frozen=True)
@@ -163,7 +164,8 @@ def choose_people(
     grouping.merge_nearest((n for n, piece in enumerate(pieces) if len(piece.frames) >= long), worst_px)
     grouping.join((n for n, piece in enumerate(pieces) if len(piece.frames) < long), worst_px)
     grouping.merge_nearest(range(len(pieces)), worst_px)
-    _join_passages(rig, views, grouping, worst_px)
+    for follow in (successions, successions, returns):  # longer passages show their ways and limbs better
+        _join_passages(rig, views, grouping, follow)
     enough = min(max(_MIN_FRAMES, round(_LEAST_S / step)), len(times))
     chosen = [group for group in grouping.groups.values() if grouping.support(group) >= enough]
     chosen.sort(key=lambda group: (-grouping.support(group), _mean_error(group, grouping.links)))
@@ -231,36 +233,36 @@ def _link(first: IntArray, second: IntArray, distance: FloatArray) -> _Link | No
     return _Link(float(np.median(known)), len(both)) if len(known) >= _MIN_SHARED else None
 
 
-def _join_passages(rig: CameraRig, views: Sequence[Keypoints2D], grouping: _Grouping, worst_px: float) -> None:
-    """Merge groups of which one goes on where the other stopped."""
+def _join_passages(
+    rig: CameraRig, views: Sequence[Keypoints2D], grouping: _Grouping, follow: Callable[..., list[tuple[int, int]]]
+) -> None:
+    """Merge groups of which one goes on where the other stopped, or comes back."""
     numbers = list(grouping.groups)
-    passages = [_passage(rig, views, grouping, number) for number in numbers]
-    followed: set[int] = set()
-    preceded: set[int] = set()
-    for i, j in successions(passages):
+    for i, j in follow([_passage(rig, views, grouping, number) for number in numbers]):
         a, b = (grouping.group_of[numbers[k]] for k in (i, j))
-        if i in followed or j in preceded or a == b or not grouping.compatible(a, b, worst_px):
-            continue
-        grouping.merge(a, b)
-        followed.add(i)
-        preceded.add(j)
+        if a != b and grouping.groups[a].present.isdisjoint(grouping.groups[b].present):
+            grouping.merge(a, b)
 
 
 def _passage(rig: CameraRig, views: Sequence[Keypoints2D], grouping: _Grouping, number: int) -> Passage | None:
-    """Where a group begins and ends, from its first and last frames that two views see."""
+    """Where a group begins and ends, from its first and last frames that two views see, and its limbs."""
     group = grouping.groups[number]
     frames, count = grouping.supported(group)
     supported = frames[count > 1]
     if not len(supported):
         return None
-    ends: list[End | None] = []
-    for frames, last in ((supported[:_END_FRAMES], False), (supported[-_END_FRAMES:], True)):
-        people = [[grouping.pieces[i] for i in group.members]]
-        some = [_gathered(view, number, people, frames) for number, view in enumerate(views)]
-        joints = linear_triangulation(rig, some, _MIN_SCORE)[:, 0]
-        ends.append(end_of(views[0].timestamps_s[frames], joints, last))
-    begin, end = ends
-    return Passage(begin, end) if begin is not None and end is not None else None
+    spread = supported[np.linspace(0, len(supported) - 1, min(len(supported), _LENGTH_FRAMES)).astype(int)]
+    chosen = np.unique(np.r_[supported[:_END_FRAMES], spread, supported[-_END_FRAMES:]])
+    people = [[grouping.pieces[i] for i in group.members]]
+    some = [_gathered(view, number, people, chosen) for number, view in enumerate(views)]
+    joints, times = linear_triangulation(rig, some, _MIN_SCORE)[:, 0], views[0].timestamps_s[chosen]
+    begin, end = (
+        end_of(times[:_END_FRAMES], joints[:_END_FRAMES], False),
+        end_of(times[-_END_FRAMES:], joints[-_END_FRAMES:], True),
+    )
+    if begin is None or end is None:
+        return None
+    return Passage(begin, end, limb_lengths(views[0].joint_names, joints))
 
 
 def _mean_error(group: _Group, links: Sequence[dict[int, _Link]]) -> float:

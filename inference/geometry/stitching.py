@@ -1,13 +1,15 @@
-"""Passages of people through space joined where one goes on where another stopped."""
+"""Passages of people through space joined where one goes on where another stopped, or where somebody comes back."""
 
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice, takewhile
 
 import numpy as np
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import min_weight_full_bipartite_matching
 
 from ..shapes import BoolArray, FloatArray
 
@@ -17,6 +19,23 @@ _FASTEST_M_S = 3.0
 _SHORTEST_S = 0.2  # that shows a velocity
 _NEAREST_FRAMES = 9  # whose median says where the joints are: a tracker may change over within a piece
 _FEWEST_JOINTS = 3
+_FEWEST_LENGTHS = 5  # frames
+_ERROR_MEMORY = 5  # frames that one error of a detector lasts
+_SAME_BODY, _PEOPLE = 0.03, 0.05  # relative standard deviation of a limb's length: between two looks, between people
+_SURE_NATS = 4.0  # that say who came back
+_LASTING_S = 0.5
+_LIKENESS = 4.0  # nats at most that limbs have to say against or for a step
+_SIGMAS = 4.0  # how far out the farthest step lies
+_ALONE = 9.0  # nats: cost of a passage without one that follows
+_LIMBS = (
+    *(
+        (f"{side}_{a}", f"{side}_{b}")
+        for side in ("left", "right")
+        for a, b in (("shoulder", "elbow"), ("elbow", "wrist"), ("hip", "knee"), ("knee", "ankle"), ("shoulder", "hip"))
+    ),
+    ("left_shoulder", "right_shoulder"),
+    ("left_hip", "right_hip"),
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,6 +53,7 @@ class Passage:
 
     begin: End
     end: End
+    lengths: FloatArray  # (B, 2) as `limb_lengths` gives them
 
 
 def end_of(
@@ -80,29 +100,115 @@ def _median(vectors: FloatArray) -> FloatArray:
     return np.median(vectors[known], axis=0) if known.any() else np.zeros(3)
 
 
+def limb_lengths(
+    names: Sequence[str],
+    joints: FloatArray,  # (n, J, 3) m, NaN where unknown
+) -> FloatArray:
+    """(B, 2) natural logarithm of each limb's length (lengths in m) and its standard error; NaN where not measured."""
+    result = np.full((len(_LIMBS), 2), np.nan)
+    for row, (first, second) in enumerate(_LIMBS):
+        if first not in names or second not in names:
+            continue
+        length = np.linalg.norm(joints[:, names.index(first)] - joints[:, names.index(second)], axis=-1)
+        length = np.log(length[np.isfinite(length) & (length > 0.01)])
+        if len(length) >= _FEWEST_LENGTHS:
+            middle = np.median(length)
+            spread = 1.4826 * np.median(np.abs(length - middle))
+            result[row] = middle, 1.25 * spread / np.sqrt(len(length) / _ERROR_MEMORY)
+    return result
+
+
+def same_body(
+    first: FloatArray,  # (B, 2) as `limb_lengths` gives them
+    second: FloatArray,  # (B, 2)
+) -> float:
+    """Log likelihood ratio, nats, that two sets of limb lengths are one body's rather than two people's.
+
+    Between people a limb's length differs by 5 % (one standard deviation), between two looks at one body by 3 %
+    beyond the measured error, as detectors place joints differently from other sides. One limb alone says at most
+    2 nats against.
+    """
+    apart = first[:, 0] - second[:, 0]
+    known = np.isfinite(apart)
+    same = first[known, 1] ** 2 + second[known, 1] ** 2 + _SAME_BODY**2
+    other = same + 2 * _PEOPLE**2
+    ratio = 0.5 * np.log(other / same) - 0.5 * apart[known] ** 2 * (1 / same - 1 / other)
+    return float(np.maximum(ratio, -2.0).sum())
+
+
 def successions(passages: Sequence[Passage | None]) -> list[tuple[int, int]]:
-    """Pairs (earlier, later) of passages of which the later goes on where the earlier stopped, surest first.
+    """Pairs (earlier, later) of passages of which the later goes on where the earlier stopped.
+
+    The pairs of least total cost in which every passage has at most one before and one after it (an assignment).
+    A pair's cost is the distance at which the later begins from where the earlier leads, against how well their
+    limbs agree.
 
     Convention:
         each is carried to the other's time at its own velocity and compared joint by joint; at most 1.5 s lie between.
+        Surest first.
+    """
+    found = [
+        (i, j, cost) for i, j in _neighbours(passages) if (cost := _step_cost(passages[i], passages[j])) is not None
+    ]
+    return _cheapest(found, len(passages))
+
+
+def returns(passages: Sequence[Passage | None]) -> list[tuple[int, int]]:
+    """Pairs (earlier, later) of passages of one body that was away, by its limb lengths alone; surest first.
+
+    Convention:
+        both must have lasted half a second; any time may lie between them. Lengths must tell (`same_body`): a body
+        of like size is another person until then.
     """
     found = []
+    lasting = [(i, p) for i, p in enumerate(passages) if p is not None and p.end.time_s - p.begin.time_s >= _LASTING_S]
+    for i, earlier in lasting:
+        for j, later in lasting:
+            if later.begin.time_s > earlier.end.time_s:
+                ratio = same_body(earlier.lengths, later.lengths)
+                if ratio > _SURE_NATS:
+                    found.append((i, j, -ratio))
+    return _cheapest(found, len(passages))
+
+
+def _neighbours(passages: Sequence[Passage | None]) -> Iterator[tuple[int, int]]:
+    """Pairs of passages of which the second begins within 1.5 s after the first ends."""
     begins = sorted((passage.begin.time_s, j) for j, passage in enumerate(passages) if passage is not None)
     for i, earlier in enumerate(passages):
-        if earlier is None:
-            continue
-        first = bisect_left(begins, (earlier.end.time_s, -1))
-        for time_s, j in takewhile(
-            lambda item, e=earlier: item[0] <= e.end.time_s + _LONGEST_S, islice(begins, first, None)
-        ):
-            later = passages[j]
-            if i == j or later is None:
-                continue
-            waited = time_s - earlier.end.time_s
-            between = later.begin.joints - earlier.end.joints
-            on_the_way = [between - waited * end.velocity for end in (earlier.end, later.begin)]
-            apart = np.linalg.norm(np.stack(on_the_way), axis=-1).mean(axis=0)
-            apart = apart[np.isfinite(apart)]
-            if len(apart) >= _FEWEST_JOINTS and np.median(apart) <= _NEAR_M + _SPREAD_M_S * waited:
-                found.append((float(np.median(apart)) + waited * _SPREAD_M_S, i, j))
-    return [(i, j) for _, i, j in sorted(found)]
+        if earlier is not None:
+            first = bisect_left(begins, (earlier.end.time_s, -1))
+            latest = earlier.end.time_s + _LONGEST_S
+            following = takewhile(lambda item, latest=latest: item[0] <= latest, islice(begins, first, None))
+            yield from ((i, j) for _, j in following if j != i)
+
+
+def _step_cost(earlier: Passage | None, later: Passage | None) -> float | None:
+    """Nats against ``later`` going on where ``earlier`` stopped; None where it is too far away."""
+    if earlier is None or later is None:
+        return None
+    waited = later.begin.time_s - earlier.end.time_s
+    between = later.begin.joints - earlier.end.joints
+    on_the_way = [between - waited * end.velocity for end in (earlier.end, later.begin)]
+    apart = np.linalg.norm(np.stack(on_the_way), axis=-1).mean(axis=0)
+    apart = apart[np.isfinite(apart)]
+    farthest = _NEAR_M + _SPREAD_M_S * waited
+    if len(apart) < _FEWEST_JOINTS or np.median(apart) > farthest:
+        return None
+    likeness = np.clip(same_body(earlier.lengths, later.lengths), -_LIKENESS, _LIKENESS)
+    return 0.5 * (_SIGMAS * float(np.median(apart)) / farthest) ** 2 - float(likeness) + waited
+
+
+def _cheapest(found: Sequence[tuple[int, int, float]], count: int) -> list[tuple[int, int]]:
+    """Choose pairs of least total cost, each number at most once on either side; leaving one alone costs `_ALONE`."""
+    if not found:
+        return []
+    rows, columns, costs = (np.array(part) for part in zip(*found, strict=True))
+    lift = 1.0 - costs.min()  # every row takes exactly one column, so a constant changes nothing; zeros would vanish
+    alone = np.arange(count)
+    graph = coo_array(
+        (np.r_[costs + lift, np.full(count, _ALONE + lift)], (np.r_[rows, alone], np.r_[columns, count + alone])),
+        shape=(count, 2 * count),
+    )
+    first, second = min_weight_full_bipartite_matching(graph.tocsr())
+    cost = {(int(i), int(j)): c for i, j, c in found}
+    return sorted(((int(i), int(j)) for i, j in zip(first, second, strict=True) if j < count), key=lambda p: cost[p])
