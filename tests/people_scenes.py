@@ -1,7 +1,6 @@
 """Takes of several people who meet, hide each other, leave and come back, with who is who known exactly.
 
-    scene = crossing(seed, people=3)                  # truth; NaN where a person is not there
-    views = detections(scene, seed)                   # slots in another order in every frame
+    scene, views = scenario("three crossing", seed)   # truth, NaN where a person is not there; V views
 
 A keypoint behind a nearer body is missing, placed wildly, or put on the nearer body's same joint; a person of whom
 little shows is not detected at all. World and cameras as in `tests.synthetic`.
@@ -72,23 +71,31 @@ SCENARIOS: dict[str, Callable[[int], Scene]] = {
     "three crossing": lambda seed: crossing(seed, people=3),
     "actor and two bystanders": bystanders,
     "one leaves and comes back": comes_back,
+    "two, one hidden": lambda seed: crossing(seed, apart_m=0.8),
 }
+ONE_VIEW = {"two, one hidden": (1, slice(50, 110))}  # the person whom one view alone sees in these frames
 
 
-def detections(scene: Scene, seed: int, blind: tuple[int, slice, int] | None = None) -> list[Keypoints2D]:
+def scenario(name: str, seed: int) -> tuple[Scene, list[Keypoints2D]]:
+    """Return the truth and the detections of a scenario."""
+    scene = SCENARIOS[name](seed)
+    return scene, detections(scene, seed, ONE_VIEW.get(name))
+
+
+def detections(scene: Scene, seed: int, blind: tuple[int, slice] | None = None) -> list[Keypoints2D]:
     """Return what a detector sees: slots in another order in every frame, no one behind another.
 
     Args:
         scene: the truth.
         seed: of all random numbers.
-        blind: (person, frames, view): in these frames that view alone sees the person.
+        blind: (person, frames): in these frames one view alone (number seed mod V) sees the person.
     """
     rng = np.random.default_rng(seed)
     found = []
     for number, (camera, view) in enumerate(zip(scene.rig.cameras, observe(scene, BASE, seed=seed), strict=True)):
         xy, hidden = _behind_others(scene, camera, np.array(view.xy), rng)
         gone = (hidden | ~view.observed).mean(axis=-1) > 1 - _SHOWS
-        if blind is not None and number != blind[2]:
+        if blind is not None and number != seed % len(scene.rig.cameras):
             gone[blind[1], blind[0]] = True
         xy[gone] = np.nan
         seen = np.isfinite(xy).all(axis=-1)
@@ -145,7 +152,8 @@ def _behind_others(
             covered &= (depth[:, near] < depth[:, far])[:, None]
             behind[:, far] |= covered
             kind = rng.random(covered.shape)
-            guess = true[:, far] + (_WILD_M * focal / depth[:, far])[:, None, None] * rng.normal(size=true[:, far].shape)
+            spread = (_WILD_M * focal / depth[:, far])[:, None, None]
+            guess = true[:, far] + spread * rng.normal(size=true[:, far].shape)
             stolen = true[:, near] + 3 * rng.normal(size=true[:, near].shape)
             wrong = np.where((kind < 0.3)[..., None], stolen, np.where((kind < 0.5)[..., None], guess, np.nan))
             xy[:, far] = np.where(covered[..., None], wrong, xy[:, far])

@@ -11,7 +11,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from itertools import combinations
+from functools import partial
+from itertools import combinations, pairwise
 
 import numpy as np
 
@@ -32,6 +33,9 @@ _LONG_S = 0.3  # pieces this long found groups, shorter ones join them
 _FEW_FRAMES = 10.0  # shared frames below which an error is less trusted
 _PIECE_S = 0.15  # all views are cut together at most this often while people meet
 _END_FRAMES = 20  # that show where a passage begins or ends
+_OVERLAP_S = 0.25  # for which one person may be two groups, each of some of the views
+_ABOUT = 2  # frames
+_STRAY = 0.1  # of the smaller group: longer pieces are no slips
 _LENGTH_FRAMES = 60  # that show how long limbs are
 
 
@@ -63,8 +67,8 @@ class _Grouping:
         self.pieces, self.links, self.frames = pieces, links, frames
         self.group_of = list(range(len(pieces)))
         self.groups: dict[int, _Group] = {}
-        for number, piece in enumerate(pieces):
-            self.groups[number] = _Group([number], set((piece.view * frames + piece.frames).tolist()))
+        for number in range(len(pieces)):
+            self.groups[number] = _Group([number], self._place(number))
 
     def errors_between(self, a: int, b: int) -> list[_Link]:
         """Links of the pieces of two groups."""
@@ -95,6 +99,51 @@ class _Grouping:
         self.groups[a].present |= gone.present
         for number in gone.members:
             self.group_of[number] = a
+
+    def adopt(self) -> None:
+        """Let pieces that only one view shows join the person whom their track shows before and after them."""
+        tracks: dict[tuple[int, int], list[int]] = {}
+        for number, piece in enumerate(self.pieces):
+            tracks.setdefault((piece.view, piece.slot), []).append(number)
+        for track in tracks.values():
+            track.sort(key=lambda number: self.pieces[number].frames[0])
+            known = [number for number in track if self.support(self.groups[self.group_of[number]])]
+            for before, after in pairwise(known):
+                a, b = self.group_of[before], self.group_of[after]
+                for number in track[track.index(before) + 1 : track.index(after)] if a == b else ():
+                    if self.groups[a].present.isdisjoint(self.groups[self.group_of[number]].present):
+                        self.merge(a, self.group_of[number])
+
+    def release_strays(self, a: int, b: int) -> None:
+        """Let go of short pieces by which two groups overlap in a view, if they are few: a tracker's slips."""
+        for view, slot_frames in self._overlaps(a, b).items():
+            both = [i for group in (a, b) for i in self.groups[group].members if self.pieces[i].view == view]
+            clashing = sorted((i for i in both if slot_frames & set(self.pieces[i].frames.tolist())), key=self._length)
+            for number in clashing:
+                own, other = sorted((a, b), key=lambda group: self.group_of[number] != group)
+                small = self._length(number) <= _STRAY * min(len(self.groups[g].present) for g in (a, b))
+                if small and self.groups[other].present & self._place(number):
+                    self._release(number, own)
+
+    def _overlaps(self, a: int, b: int) -> dict[int, set[int]]:
+        """Frames by view in which both groups have a piece."""
+        found: dict[int, set[int]] = {}
+        for entry in self.groups[a].present & self.groups[b].present:
+            found.setdefault(entry // self.frames, set()).add(entry % self.frames)
+        return found
+
+    def _length(self, number: int) -> int:
+        return len(self.pieces[number].frames)
+
+    def _place(self, number: int) -> set[int]:
+        return set((self.pieces[number].view * self.frames + self.pieces[number].frames).tolist())
+
+    def _release(self, number: int, group: int) -> None:
+        self.groups[group].members.remove(number)
+        self.groups[group].present -= self._place(number)
+        free = max(self.groups) + len(self.pieces)
+        self.groups[free] = _Group([number], self._place(number))
+        self.group_of[number] = free
 
     def merge_nearest(self, chosen: Iterable[int], worst_px: float) -> None:
         """Merge the groups of the chosen pieces, nearest pair first."""
@@ -164,9 +213,11 @@ def choose_people(
     grouping.merge_nearest((n for n, piece in enumerate(pieces) if len(piece.frames) >= long), worst_px)
     grouping.join((n for n, piece in enumerate(pieces) if len(piece.frames) < long), worst_px)
     grouping.merge_nearest(range(len(pieces)), worst_px)
-    for follow in (successions, successions, returns):  # longer passages show their ways and limbs better
+    overlapping = partial(successions, overlap_s=_OVERLAP_S)
+    for follow in (successions, successions, overlapping, returns):  # longer ones show their ways and limbs better
         _join_passages(rig, views, grouping, follow)
     enough = min(max(_MIN_FRAMES, round(_LEAST_S / step)), len(times))
+    grouping.adopt()
     chosen = [group for group in grouping.groups.values() if grouping.support(group) >= enough]
     chosen.sort(key=lambda group: (-grouping.support(group), _mean_error(group, grouping.links)))
     if not chosen:
@@ -240,7 +291,10 @@ def _join_passages(
     numbers = list(grouping.groups)
     for i, j in follow([_passage(rig, views, grouping, number) for number in numbers]):
         a, b = (grouping.group_of[numbers[k]] for k in (i, j))
-        if a != b and grouping.groups[a].present.isdisjoint(grouping.groups[b].present):
+        if a == b:
+            continue
+        grouping.release_strays(a, b)
+        if grouping.groups[a].present.isdisjoint(grouping.groups[b].present):
             grouping.merge(a, b)
 
 
@@ -262,7 +316,13 @@ def _passage(rig: CameraRig, views: Sequence[Keypoints2D], grouping: _Grouping, 
     )
     if begin is None or end is None:
         return None
-    return Passage(begin, end, limb_lengths(views[0].joint_names, joints))
+    tracks = [
+        frozenset(
+            (p.view, p.slot) for p in people[0] if p.frames[0] <= frame + _ABOUT and p.frames[-1] >= frame - _ABOUT
+        )
+        for frame in (supported[0], supported[-1])
+    ]
+    return Passage(begin, end, limb_lengths(views[0].joint_names, joints), *tracks)
 
 
 def _mean_error(group: _Group, links: Sequence[dict[int, _Link]]) -> float:

@@ -23,10 +23,13 @@ _FEWEST_LENGTHS = 5  # frames
 _ERROR_MEMORY = 5  # frames that one error of a detector lasts
 _SAME_BODY, _PEOPLE = 0.03, 0.05  # relative standard deviation of a limb's length: between two looks, between people
 _SURE_NATS = 4.0  # that say who came back
-_LASTING_S = 0.5
-_LIKENESS = 4.0  # nats at most that limbs have to say against or for a step
+_LASTING_S = 0.5  # of passages between which somebody may have been away
+_TELLING_S = 1.0  # of a passage from which limbs are fully believed
+_TRACK_NATS = 1.5  # for each view in which one track goes on: trackers change over where people meet
+_LIKENESS = 12.0  # nats at most that limbs have to say against or for a step, of passages that last
+_WAIT_NATS_S = 10.0  # nobody vanishes without a reason
 _SIGMAS = 4.0  # how far out the farthest step lies
-_ALONE = 9.0  # nats: cost of a passage without one that follows
+_ALONE = 24.0  # nats: cost of a passage without one that follows
 _LIMBS = (
     *(
         (f"{side}_{a}", f"{side}_{b}")
@@ -54,6 +57,13 @@ class Passage:
     begin: End
     end: End
     lengths: FloatArray  # (B, 2) as `limb_lengths` gives them
+    first_tracks: frozenset[tuple[int, int]] = frozenset()  # (view, track) that show the person at the beginning
+    last_tracks: frozenset[tuple[int, int]] = frozenset()
+
+    @property
+    def duration_s(self) -> float:
+        """From the first to the last frame that two views see."""
+        return self.end.time_s - self.begin.time_s
 
 
 def end_of(
@@ -136,20 +146,20 @@ def same_body(
     return float(np.maximum(ratio, -2.0).sum())
 
 
-def successions(passages: Sequence[Passage | None]) -> list[tuple[int, int]]:
+def successions(passages: Sequence[Passage | None], overlap_s: float = 0.0) -> list[tuple[int, int]]:
     """Pairs (earlier, later) of passages of which the later goes on where the earlier stopped.
 
     The pairs of least total cost in which every passage has at most one before and one after it (an assignment).
     A pair's cost is the distance at which the later begins from where the earlier leads, against how well their
-    limbs agree.
+    limbs agree and in how many views one track goes on.
 
     Convention:
         each is carried to the other's time at its own velocity and compared joint by joint; at most 1.5 s lie between.
+        With ``overlap_s`` the later may begin so long before the earlier ends, if both last twice as long.
         Surest first.
     """
-    found = [
-        (i, j, cost) for i, j in _neighbours(passages) if (cost := _step_cost(passages[i], passages[j])) is not None
-    ]
+    pairs = [(i, j, passages[i], passages[j]) for i, j in _neighbours(passages, overlap_s)]
+    found = [(i, j, cost) for i, j, a, b in pairs if a and b and (cost := _step_cost(a, b)) is not None]
     return _cheapest(found, len(passages))
 
 
@@ -161,7 +171,7 @@ def returns(passages: Sequence[Passage | None]) -> list[tuple[int, int]]:
         of like size is another person until then.
     """
     found = []
-    lasting = [(i, p) for i, p in enumerate(passages) if p is not None and p.end.time_s - p.begin.time_s >= _LASTING_S]
+    lasting = [(i, p) for i, p in enumerate(passages) if p is not None and p.duration_s >= _LASTING_S]
     for i, earlier in lasting:
         for j, later in lasting:
             if later.begin.time_s > earlier.end.time_s:
@@ -171,31 +181,35 @@ def returns(passages: Sequence[Passage | None]) -> list[tuple[int, int]]:
     return _cheapest(found, len(passages))
 
 
-def _neighbours(passages: Sequence[Passage | None]) -> Iterator[tuple[int, int]]:
+def _neighbours(passages: Sequence[Passage | None], overlap_s: float) -> Iterator[tuple[int, int]]:
     """Pairs of passages of which the second begins within 1.5 s after the first ends."""
     begins = sorted((passage.begin.time_s, j) for j, passage in enumerate(passages) if passage is not None)
     for i, earlier in enumerate(passages):
-        if earlier is not None:
-            first = bisect_left(begins, (earlier.end.time_s, -1))
-            latest = earlier.end.time_s + _LONGEST_S
-            following = takewhile(lambda item, latest=latest: item[0] <= latest, islice(begins, first, None))
-            yield from ((i, j) for _, j in following if j != i)
+        if earlier is None:
+            continue
+        first = bisect_left(begins, (earlier.end.time_s - overlap_s, -1))
+        latest = earlier.end.time_s + _LONGEST_S
+        for time_s, j in takewhile(lambda item, latest=latest: item[0] <= latest, islice(begins, first, None)):
+            later = passages[j]
+            if later is not None and min(later.duration_s, earlier.duration_s) >= 2 * (earlier.end.time_s - time_s):
+                if j != i:
+                    yield i, j
 
 
-def _step_cost(earlier: Passage | None, later: Passage | None) -> float | None:
+def _step_cost(earlier: Passage, later: Passage) -> float | None:
     """Nats against ``later`` going on where ``earlier`` stopped; None where it is too far away."""
-    if earlier is None or later is None:
-        return None
     waited = later.begin.time_s - earlier.end.time_s
     between = later.begin.joints - earlier.end.joints
     on_the_way = [between - waited * end.velocity for end in (earlier.end, later.begin)]
     apart = np.linalg.norm(np.stack(on_the_way), axis=-1).mean(axis=0)
     apart = apart[np.isfinite(apart)]
-    farthest = _NEAR_M + _SPREAD_M_S * waited
+    farthest = _NEAR_M + _SPREAD_M_S * abs(waited)
     if len(apart) < _FEWEST_JOINTS or np.median(apart) > farthest:
         return None
-    likeness = np.clip(same_body(earlier.lengths, later.lengths), -_LIKENESS, _LIKENESS)
-    return 0.5 * (_SIGMAS * float(np.median(apart)) / farthest) ** 2 - float(likeness) + waited
+    most = _LIKENESS * min(earlier.duration_s, later.duration_s, _TELLING_S) / _TELLING_S
+    likeness = float(np.clip(same_body(earlier.lengths, later.lengths), -most, most))
+    tracks = _TRACK_NATS * len(earlier.last_tracks & later.first_tracks)
+    return 0.5 * (_SIGMAS * float(np.median(apart)) / farthest) ** 2 - likeness - tracks + _WAIT_NATS_S * abs(waited)
 
 
 def _cheapest(found: Sequence[tuple[int, int, float]], count: int) -> list[tuple[int, int]]:

@@ -8,7 +8,7 @@ the spine, neck and head, and otherwise the parent; always smoothly in time.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,7 +30,7 @@ _SIDES = {
     "head": ("left_ear", "right_ear"),
     "skull": ("left_ear", "right_ear"),
 }
-_PARENT_SHARE = 0.02  # weight of the parent's twist against a hinge bent by 90 degrees
+PARENT_SHARE = 0.02  # weight of the parent's twist against a hinge bent by 90 degrees
 _TWIST_SMOOTHING_S = 0.05
 _PROJECTIONS = 4
 _BLOCK = 500  # frames that are made rigid at once
@@ -167,17 +167,25 @@ def bone_rotations(
     world = np.empty((len(joints), len(skeleton.bone_names), 4))
     local = np.empty_like(world)
     for bone, above in enumerate(skeleton.bone_parents):  # a tree: each bone needs its parent
-        parent = root if above < 0 else world[:, above]
-        parent_rest = np.array([1.0, 0, 0, 0]) if above < 0 else rest[above]
-        # the pelvis frame at rest has x left, y up, z forward
-        if above < 0:
-            parent_rest = rotation.quaternion_from_matrix(np.column_stack([[1, 0, 0], _UP, _FORWARD]))
-        start = rotation.multiply(parent, rotation.multiply(rotation.conjugate(parent_rest), rest[bone]))
+        start = carried_along(rest, bone, above, root if above < 0 else world[:, above])
         world[:, bone] = _bone_frames(skeleton, bone, joints, start, times)
         local[:, bone] = (
             world[:, bone] if above < 0 else rotation.multiply(rotation.conjugate(world[:, above]), world[:, bone])
         )
     return rotation.continuous(root), rotation.continuous(local)
+
+
+def carried_along(
+    rest: FloatArray,  # (B, 4) of `rest_frames`
+    bone: int,
+    above: int,
+    parent: FloatArray,  # (T, 4) world from the bone above, or from the pelvis
+) -> FloatArray:
+    """(T, 4) world from bone where its parent alone would take it, as in the T pose."""
+    # the pelvis frame at rest has x left, y up, z forward
+    pelvis = rotation.quaternion_from_matrix(np.column_stack([[1, 0, 0], _UP, _FORWARD]))
+    parent_rest = pelvis if above < 0 else rest[above]
+    return rotation.multiply(parent, rotation.multiply(rotation.conjugate(parent_rest), rest[bone]))
 
 
 def rest_frames(skeleton: Skeleton) -> FloatArray:
@@ -202,15 +210,11 @@ def root_rotation(
         without both sides the left is that of the rest pose; where the body folds so that spine and hips are parallel
         the left of the frames around is taken.
     """
-    names = skeleton.joint_names
-    low, high = _first(names, ("pelvis",)), _first(names, ("neck", "thorax", "nose"))
-    up = joints[:, high] - joints[:, low] if None not in (low, high) else np.broadcast_to(_UP, joints[:, 0].shape)
+    spine, across = root_hints(skeleton)
+    up = joints[:, spine.stop] - joints[:, spine.start] if spine else np.broadcast_to(_UP, joints[:, 0].shape)
     left = np.broadcast_to([1.0, 0, 0], up.shape)
-    sides = ("hip", "shoulder") if skeleton.joint_names[0] == "pelvis" else ("shoulder", "hip")
-    for joint in sides:
-        if f"left_{joint}" in names and f"right_{joint}" in names:
-            left = joints[:, names.index(f"left_{joint}")] - joints[:, names.index(f"right_{joint}")]
-            break
+    if across:
+        left = joints[:, across.stop] - joints[:, across.start]
     y = _unit(np.where(np.linalg.norm(up, axis=-1, keepdims=True) > 1e-6, up, _UP))
     x = left - (left * y).sum(axis=-1, keepdims=True) * y
     size = np.linalg.norm(x, axis=-1)
@@ -221,6 +225,18 @@ def root_rotation(
     spare = np.cross(y, np.where(np.abs(y[:, 2:]) < 0.9, _UP, _FORWARD))
     x = _unit(np.where(np.linalg.norm(x, axis=-1, keepdims=True) > 1e-3, x, spare))
     return rotation.continuous(rotation.quaternion_from_matrix(np.stack([x, y, np.cross(x, y)], axis=-1)))
+
+
+def root_hints(skeleton: Skeleton) -> tuple[Hint | None, Hint | None]:
+    """The joints that show where the pelvis's y (up the spine) and x (left) point; None where there are none."""
+    names = skeleton.joint_names
+    low, high = _first(names, ("pelvis",)), _first(names, ("neck", "thorax", "nose"))
+    spine = Hint(low, high, False) if low is not None and high is not None else None
+    sides = ("hip", "shoulder") if names[0] == "pelvis" else ("shoulder", "hip")
+    for joint in sides:
+        if f"left_{joint}" in names and f"right_{joint}" in names:
+            return spine, Hint(names.index(f"right_{joint}"), names.index(f"left_{joint}"), True)
+    return spine, None
 
 
 def _first(names: tuple[str, ...], candidates: tuple[str, ...]) -> int | None:
@@ -241,12 +257,12 @@ def _bone_frames(skeleton: Skeleton, bone: int, joints: FloatArray, start: Float
     old = rotation.rotate(start, np.array([0, 1.0, 0]))
     followed = rotation.multiply(rotation.shortest_arc(old, y), start)
     from_parent = _twist(rotation.rotate(followed, np.array([0, 0, 1.0])), x, z)
-    target = _PARENT_SHARE * (0.5 * (1 + (old * y).sum(axis=-1))) ** 2 * from_parent
-    hint = _hint(skeleton, bone, joints)
+    target = PARENT_SHARE * (0.5 * (1 + (old * y).sum(axis=-1))) ** 2 * from_parent
+    hint = twist_hint(skeleton, bone)
     if hint is not None:
-        vector, is_left = hint
+        vector = _unit(joints[:, hint.stop] - joints[:, hint.start])
         vector = vector - (vector * y).sum(axis=-1, keepdims=True) * y
-        forward = np.cross(vector, y) if is_left else vector
+        forward = np.cross(vector, y) if hint.is_left else vector
         target = target + _twist(forward, x, z)
     angle = np.angle(_smoothed(target, times))
     half = np.stack([np.cos(angle / 2), np.zeros_like(angle), np.sin(angle / 2), np.zeros_like(angle)], axis=-1)
@@ -259,8 +275,16 @@ def _twist(forward: FloatArray, x: FloatArray, z: FloatArray) -> ComplexArray:
     return along * np.abs(along)
 
 
-def _hint(skeleton: Skeleton, bone: int, joints: FloatArray) -> tuple[FloatArray, bool] | None:
-    """Vector (T, 3) that shows the turn about the bone, about unit length, and whether it points left, not forward."""
+class Hint(NamedTuple):
+    """What shows the turn about a bone: the unit vector from one joint to another."""
+
+    start: int
+    stop: int
+    is_left: bool  # it points to the left of the bone's frame (x), not forward (z)
+
+
+def twist_hint(skeleton: Skeleton, bone: int) -> Hint | None:
+    """The joints that show a bone's turn about itself; None where the skeleton has none."""
     name = skeleton.bone_names[bone]
     side = name[: name.index("_") + 1] if name.startswith(("left_", "right_")) else ""
     base = name.removeprefix(side)
@@ -268,10 +292,11 @@ def _hint(skeleton: Skeleton, bone: int, joints: FloatArray) -> tuple[FloatArray
         partner = skeleton.bone_names.index(side + _HINGES[base][0])
         if skeleton.parents[partner + 1] != bone + 1:
             return None
-        return _HINGES[base][1] * _unit(joints[:, partner + 1] - joints[:, bone + 1]), False
+        ends = (bone + 1, partner + 1)
+        return Hint(*(ends if _HINGES[base][1] > 0 else ends[::-1]), False)
     if base in _SIDES and all(joint in skeleton.joint_names for joint in _SIDES[base]):
-        left, right = (joints[:, skeleton.joint_names.index(joint)] for joint in _SIDES[base])
-        return _unit(left - right), True
+        left, right = (skeleton.joint_names.index(joint) for joint in _SIDES[base])
+        return Hint(right, left, True)
     return None
 
 

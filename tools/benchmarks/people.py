@@ -13,7 +13,7 @@ from inference.geometry.association import choose_people
 from inference.keypoints import link_detections
 from inference.shapes import IntArray
 from inference.types import Keypoints2D
-from tests.people_scenes import SCENARIOS, detections, identities
+from tests.people_scenes import SCENARIOS, identities, scenario
 from tests.synthetic import Scene
 from tools.benchmarks.rows import Row
 
@@ -52,8 +52,7 @@ def _switches(mine: IntArray, person: int) -> int:
 
 def one_run(name: str, seed: int, persons: int = 0) -> Identities:
     """Associate one scenario's detections with one seed."""
-    scene = SCENARIOS[name](seed)
-    found = detections(scene, seed)
+    scene, found = scenario(name, seed)
     chosen = choose_people(scene.rig, [link_detections(view) for view in found], persons, AssociationSettings())
     return compare(scene, chosen, found)
 
