@@ -40,14 +40,16 @@ def crossing(seed: int, people: int = 2, frames: int = 240, apart_m: float = 0.3
 
 
 def bystanders(seed: int, frames: int = 240) -> Scene:
-    """One actor dances in the middle; two of 0.85 and 1.1 times the height walk through, one after the other."""
+    """One actor dances in the middle; two, 0.85 and 1.1 times as tall, walk past within 0.6 m, one after the other."""
     scene = _centred(make_scene(frames=frames, seed=seed, people=3), still=0)
     xyz = np.array(scene.xyz)
     times = scene.timestamps_s
     for person, height, start_s, side in ((1, 0.85, 0.3, 0.55), (2, 1.1, 1.6, -0.6)):
         along, aside = _axes(0.5 * seed + 2.0 * person)
         way = 1.3 * (times - start_s) - 1.5
-        xyz[:, person] = height * xyz[:, person] + (way[:, None] * along + side * aside)[:, None]
+        meets = np.abs(way).argmin()
+        where = xyz[meets, 0, _hips(scene)].mean(axis=0) * [1, 1, 0]
+        xyz[:, person] = height * xyz[:, person] + (where + way[:, None] * along + side * aside)[:, None]
         xyz[np.abs(way) > 1.5, person] = np.nan
     return replace(scene, xyz=xyz)
 
@@ -125,11 +127,14 @@ def identities(scene: Scene, views: tuple[Keypoints2D, ...]) -> FloatArray:
 
 def _centred(scene: Scene, still: int | None = None) -> Scene:
     """The same dances, each about the origin; ``still`` keeps its own way."""
-    hips = [scene.joint_names.index(f"{side}_hip") for side in ("left", "right")]
-    moved = scene.xyz - scene.xyz[:, :, hips].mean(axis=2, keepdims=True) * [1, 1, 0]
+    moved = scene.xyz - scene.xyz[:, :, _hips(scene)].mean(axis=2, keepdims=True) * [1, 1, 0]
     if still is not None:
         moved[:, still] = scene.xyz[:, still]
     return replace(scene, xyz=moved)
+
+
+def _hips(scene: Scene) -> list[int]:
+    return [scene.joint_names.index(f"{side}_hip") for side in ("left", "right")]
 
 
 def _axes(angle: float) -> tuple[FloatArray, FloatArray]:

@@ -292,8 +292,9 @@ def twist_hint(skeleton: Skeleton, bone: int) -> Hint | None:
         partner = skeleton.bone_names.index(side + _HINGES[base][0])
         if skeleton.parents[partner + 1] != bone + 1:
             return None
-        ends = (bone + 1, partner + 1)
-        return Hint(*(ends if _HINGES[base][1] > 0 else ends[::-1]), False)
+        ends = bone + 1, partner + 1
+        start, stop = ends if _HINGES[base][1] > 0 else ends[::-1]
+        return Hint(start, stop, False)
     if base in _SIDES and all(joint in skeleton.joint_names for joint in _SIDES[base]):
         left, right = (skeleton.joint_names.index(joint) for joint in _SIDES[base])
         return Hint(right, left, True)

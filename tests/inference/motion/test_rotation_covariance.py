@@ -3,11 +3,10 @@
 import numpy as np
 import pytest
 
-from inference.errors import ShapeError
 from inference.geometry.rotation import conjugate, log, matrix_from_quaternion, multiply
 from inference.layouts import layout
 from inference.motion.kinematics import bone_rotations
-from inference.motion.rotation_covariance import GUESSED_TWIST, rotation_covariance
+from inference.motion.rotation_covariance import rotation_covariance
 from inference.motion.skeleton import build_skeleton, joint_sources
 from inference.types import Skeleton
 from tests.synthetic import dance
