@@ -166,7 +166,7 @@ def _motion(
     with _stage(report, progress, "joints"), threadpool_limits(1):
         raw = triangulate(rig, views, take.settings.triangulation)
     with _stage(report, progress, "motion"), threadpool_limits(1):  # many small systems: threads only wait there
-        solved, motion = estimate_motion(raw, rig, views, take.settings.motion)
+        solved, motion = estimate_motion(raw, rig, views, take.settings.motion, report)
     solution = Solution(
         rig=rig,
         raw=with_derived_joints(raw, motion.skeleton),

@@ -28,6 +28,22 @@ class Flag(IntEnum):
     OBSERVED = 3
 
 
+class Reason(IntEnum):
+    """Why a joint in one frame is not simply observed. Numbers are kept in files: add, never renumber."""
+
+    NONE = 0  # observed, or not told
+    TOO_FEW_VIEWS = 1  # fewer than two views see it
+    TWO_VIEWS = 2  # two views agree, and no third confirms it
+    LARGE_RESIDUALS = 3  # the views agree less than their keypoints' covariances claim
+    CONTRADICTING_VIEWS = 4  # two views disagree
+    AMBIGUOUS = 5  # more than two views, and no consensus stands out
+    TOO_UNSURE = 6  # the estimate's sigma is above the limit
+    ONE_VIEW = 7  # one view sees it; its depth follows from motion and bones
+    BRIDGED = 8  # carried over a gap by the motion
+    NOT_RIGID = 9  # too far from its place on a skeleton of constant bones
+    NEVER_TRIANGULATED = 10  # in no frame of the take
+
+
 DISTORTION_LENGTHS = {"none": (0,), "opencv": (4, 5, 8, 12, 14), "fisheye": (4,)}
 
 
@@ -190,16 +206,20 @@ class Keypoints3D:
     covariance: FloatArray  # (T, P, J, 3, 3) m², the covariance (not the scale matrix), NaN where unobserved
     flag: IntArray  # (T, P, J) values of Flag
     degrees_of_freedom: float = float("inf")  # of the Student t; inf = Gaussian
+    reason: IntArray = field(default_factory=lambda: np.zeros(0, np.int8))  # (T, P, J) values of Reason; empty: untold
 
     def __post_init__(self) -> None:
         for name, dtype in (("timestamps_s", float), ("xyz", float), ("covariance", float), ("flag", np.int8)):
             object.__setattr__(self, name, frozen(getattr(self, name), dtype))
+        told = self.reason if np.size(self.reason) else np.zeros(self.flag.shape)
+        object.__setattr__(self, "reason", frozen(told, np.int8))
         j = len(self.joint_names)
         check_shapes(
             timestamps_s=(self.timestamps_s, "T"),
             xyz=(self.xyz, f"T P {j} 3"),
             covariance=(self.covariance, f"T P {j} 3 3"),
             flag=(self.flag, f"T P {j}"),
+            reason=(self.reason, f"T P {j}"),
         )
         if not np.isfinite(self.covariance[self.observed]).all():
             raise ShapeError("an observed joint has a covariance that is not finite")
@@ -246,7 +266,9 @@ class SkeletonMotion:
     Bone frames have +Y along the bone (Blender's convention). For bone b from joint p to joint c:
     ``world_from_bone[b] = world_from_bone[bone_parents[b]] @ local_rotation[b]`` (the bone's own at the root),
     ``x_c = x_p + world_from_bone[b] @ (0, bone_length[b], 0)``, and the root joint is at root_translation.
-    All values are finite in every frame (held by the smoothness prior where nothing was seen).
+    All values are finite in every frame (held by the smoothness prior where nothing was seen), but the covariance of
+    the rotations: that of the vector δ in ``local' = exp(δ) local`` (axes of the parent bone, of the world without
+    one), NaN where nothing stands.
     """
 
     skeleton: Skeleton
@@ -255,17 +277,22 @@ class SkeletonMotion:
     root_rotation: FloatArray  # (T, P, 4) world from pelvis, wxyz: x to the subject's left, y up the spine, z forward
     local_rotation: FloatArray  # (T, P, B, 4) wxyz
     bone_length: FloatArray  # (P, B) m
+    rotation_covariance: FloatArray = field(default_factory=lambda: np.zeros(0))  # (T, P, B, 3, 3) rad², NaN unknown
 
     def __post_init__(self) -> None:
         for name in ("timestamps_s", "root_translation", "root_rotation", "local_rotation", "bone_length"):
             object.__setattr__(self, name, frozen(getattr(self, name)))
         b = len(self.skeleton.bone_names)
+        unknown = np.broadcast_to(np.nan, (*self.local_rotation.shape[:-1], 3, 3))
+        told = self.rotation_covariance if np.size(self.rotation_covariance) else unknown
+        object.__setattr__(self, "rotation_covariance", frozen(told))
         check_shapes(
             timestamps_s=(self.timestamps_s, "T"),
             root_translation=(self.root_translation, "T P 3"),
             root_rotation=(self.root_rotation, "T P 4"),
             local_rotation=(self.local_rotation, f"T P {b} 4"),
             bone_length=(self.bone_length, f"P {b}"),
+            rotation_covariance=(self.rotation_covariance, f"T P {b} 3 3"),
         )
         for name in ("root_translation", "root_rotation", "local_rotation", "bone_length"):
             if not np.isfinite(getattr(self, name)).all():

@@ -85,9 +85,12 @@ def _moved_motion(motion: SkeletonMotion, rotation: FloatArray, shift: FloatArra
     local = np.array(motion.local_rotation)
     roots = motion.skeleton.bone_parents < 0
     local[:, :, roots] = multiply(np.broadcast_to(turn, local[:, :, roots].shape), local[:, :, roots])
+    covariance = np.array(motion.rotation_covariance)
+    covariance[:, :, roots] = rotation @ covariance[:, :, roots] @ rotation.T  # the others are in their parents' axes
     return replace(
         motion,
         root_translation=motion.root_translation @ rotation.T + shift,
         root_rotation=multiply(np.broadcast_to(turn, motion.root_rotation.shape), motion.root_rotation),
         local_rotation=local,
+        rotation_covariance=covariance,
     )

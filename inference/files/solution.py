@@ -12,7 +12,17 @@ from typing import Any
 import numpy as np
 
 from ..errors import CalibrationError, InputError, ShapeError
-from ..types import DISTORTION_LENGTHS, Camera, CameraRig, Intrinsics, Keypoints3D, Skeleton, SkeletonMotion, Solution
+from ..types import (
+    DISTORTION_LENGTHS,
+    Camera,
+    CameraRig,
+    Intrinsics,
+    Keypoints3D,
+    Reason,
+    Skeleton,
+    SkeletonMotion,
+    Solution,
+)
 from .whole_file import replacing
 
 FORMAT_VERSION = 1
@@ -172,11 +182,13 @@ def _motion_arrays(solution: Solution) -> dict[str, Any]:
         "raw_covariance": raw.covariance,
         "raw_observed": raw.observed,
         "raw_flag": raw.flag,
+        "raw_reason": raw.reason,
         "raw_degrees_of_freedom": np.array(raw.degrees_of_freedom),
         "xyz": solved.xyz,
         "covariance": solved.covariance,
         "observed": solved.observed,
         "flag": solved.flag,
+        "reason": solved.reason,
         "degrees_of_freedom": np.array(solved.degrees_of_freedom),
         "bone_names": _texts(skeleton.bone_names),
         "bone_parents": skeleton.bone_parents,
@@ -186,6 +198,7 @@ def _motion_arrays(solution: Solution) -> dict[str, Any]:
         "root_translation": motion.root_translation,
         "root_rotation": motion.root_rotation,
         "local_rotation": motion.local_rotation,
+        "rotation_covariance": motion.rotation_covariance,
         "contact": solution.contact,
         "contact_names": _texts(solution.contact_names),
     }
@@ -206,8 +219,10 @@ def _in_order(raw: Keypoints3D, joints: tuple[str, ...]) -> Keypoints3D:
     xyz = np.full((frames, persons, len(joints), 3), np.nan)
     covariance = np.full((frames, persons, len(joints), 3, 3), np.nan)
     flag = np.zeros((frames, persons, len(joints)), np.int8)
-    xyz[:, :, numbers], covariance[:, :, numbers], flag[:, :, numbers] = raw.xyz, raw.covariance, raw.flag
-    return Keypoints3D(joints, raw.timestamps_s, xyz, covariance, flag, raw.degrees_of_freedom)
+    reason = np.full_like(flag, Reason.NEVER_TRIANGULATED)
+    xyz[:, :, numbers], covariance[:, :, numbers] = raw.xyz, raw.covariance
+    flag[:, :, numbers], reason[:, :, numbers] = raw.flag, raw.reason
+    return Keypoints3D(joints, raw.timestamps_s, xyz, covariance, flag, raw.degrees_of_freedom, reason)
 
 
 def _texts(texts: Any) -> Any:
@@ -264,7 +279,8 @@ def _keypoints(arrays: Mapping[str, Any], prefix: str) -> Keypoints3D:
         raise ValueError("degrees_of_freedom differs between joints, which is not supported")
     names = _names(arrays, "joint_names")
     flag = _numbers(arrays, prefix + "flag")
-    return Keypoints3D(names, _numbers(arrays, "timestamps_s"), xyz, covariance, flag, float(freedom[0]))
+    told = {"reason": _numbers(arrays, prefix + "reason")} if prefix + "reason" in arrays else {}  # of later files
+    return Keypoints3D(names, _numbers(arrays, "timestamps_s"), xyz, covariance, flag, float(freedom[0]), **told)
 
 
 def _motion(arrays: Mapping[str, Any]) -> SkeletonMotion:
@@ -282,6 +298,7 @@ def _motion(arrays: Mapping[str, Any]) -> SkeletonMotion:
         bone_names=_names(arrays, "bone_names"),
         rest_direction=_numbers(arrays, "rest_direction"),
     )
+    later = ("rotation_covariance",)
     return SkeletonMotion(
         skeleton=skeleton,
         timestamps_s=_numbers(arrays, "timestamps_s"),
@@ -289,6 +306,7 @@ def _motion(arrays: Mapping[str, Any]) -> SkeletonMotion:
         root_rotation=_numbers(arrays, "root_rotation"),
         local_rotation=_numbers(arrays, "local_rotation"),
         bone_length=_numbers(arrays, "bone_length"),
+        **{key: _numbers(arrays, key) for key in later if key in arrays},
     )
 
 

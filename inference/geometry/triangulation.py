@@ -17,7 +17,7 @@ from scipy.stats import chi2
 
 from ..config import TriangulationSettings
 from ..shapes import BoolArray, FloatArray, IntArray
-from ..types import CameraRig, Flag, Keypoints2D, Keypoints3D
+from ..types import CameraRig, Flag, Keypoints2D, Keypoints3D, Reason
 from . import reprojection
 from .keypoint_noise import KeypointNoise, measure_noise, sample_frames, whitened_residuals
 from .reprojection import Rays, apply_symmetric, invert_symmetric, outer, residual, squared_distances
@@ -76,7 +76,20 @@ def triangulate(
         points.reshape(*shape, 3),
         covariance.reshape(*shape, 3, 3),
         flag.reshape(shape),
+        reason=_reasons(flag, rays.seen.sum(axis=0)).reshape(shape),
     )
+
+
+def _reasons(flag: IntArray, views: IntArray) -> IntArray:
+    """(N,) values of Reason, from the flag and the number of views that see the joint."""
+    few = views < 3
+    by_flag = {
+        Flag.OBSERVED: np.full(flag.shape, Reason.NONE),
+        Flag.WEAK: np.where(few, Reason.TWO_VIEWS, Reason.LARGE_RESIDUALS),
+        Flag.REJECTED: np.where(few, Reason.CONTRADICTING_VIEWS, Reason.AMBIGUOUS),
+        Flag.UNOBSERVED: np.where(views < 2, Reason.TOO_FEW_VIEWS, Reason.TOO_UNSURE),
+    }
+    return np.select([flag == key for key in by_flag], list(by_flag.values())).astype(np.int8)
 
 
 def linear_triangulation(

@@ -21,14 +21,16 @@ from ..geometry.keypoint_noise import KeypointNoise, whitened_residuals
 from ..geometry.reprojection import Rays, rays_from_keypoints, squared_distances
 from ..geometry.triangulation import covariance_from_cameras, curvature_factor, keypoint_noise, robust_weight
 from ..shapes import BoolArray, FloatArray, IntArray
-from ..types import CameraRig, Flag, Keypoints2D, Keypoints3D, Skeleton, SkeletonMotion
+from ..types import CameraRig, Keypoints2D, Keypoints3D, Skeleton, SkeletonMotion, SolveReport
 from . import bones, kinematics
 from .bridging import bridge_factors, bridged_covariance
+from .flags import solved_flags
 from .posterior import Problem, single_frame_information, steps
+from .rotation_covariance import rotation_covariance
 from .skeleton import anatomical, build_skeleton, joint_sources, mirrored_bones, rest_lengths
 from .smoothing import MEMORYLESS, smooth_paths, white_surrogate
 from .splines import choose_knots, response_time
-from .swaps import unswapped
+from .swaps import LimbFact, limb_facts, unswapped
 
 _FREE_M = 10.0  # bone sigma of the first step, which measures the bones
 _BONE_SIGMAS_M = (0.01, 0.0, 0.0)
@@ -63,6 +65,7 @@ def estimate_motion(
     rig: CameraRig,
     views: Sequence[Keypoints2D],
     settings: MotionSettings,
+    report: SolveReport | None = None,
 ) -> tuple[Keypoints3D, SkeletonMotion]:
     """Estimate joints and skeleton motion of every person from the whole take.
 
@@ -78,6 +81,7 @@ def estimate_motion(
         rig: cameras in the order of the views.
         views: keypoints on the times of ``raw``.
         settings: the stage's settings.
+        report: told which limbs were exchanged and which views disagree on them.
 
     Returns:
         Joints and motion.
@@ -91,10 +95,13 @@ def estimate_motion(
         raise InputError(f"frame {frame}: its time is not later than that of the frame before; repair the timestamps")
     raw = _in_layout(raw, views[0].joint_names)
     skeleton = build_skeleton(raw.joint_names, raw.observed.mean(axis=(0, 1)))
-    people = [
-        _one_person(_person(raw, p), rig, [_slot(view, p) for view in views], settings, skeleton)
-        for p in range(raw.xyz.shape[1])
-    ]
+    people = []
+    for p in range(raw.xyz.shape[1]):
+        parts, limbs = _one_person(_person(raw, p), rig, [_slot(view, p) for view in views], settings, skeleton)
+        people.append(parts)
+        if report is not None:
+            told = [{"person": p, "view": rig.names[fact.view]} | fact.shares() for fact in limbs]
+            report.facts["limbs"] = report.facts.get("limbs", []) + told
     return _together(people, skeleton, raw.timestamps_s)
 
 
@@ -103,11 +110,11 @@ def _together(
 ) -> tuple[Keypoints3D, SkeletonMotion]:
     if not people:
         raise DegenerateError("there is nobody to solve: no person was found")
-    xyz, covariance, flag, root, root_rotation, local, lengths = (
+    xyz, covariance, flag, reason, root, root_rotation, local, lengths, turning = (
         np.stack(parts, axis=0 if parts[0].ndim == 1 else 1) for parts in zip(*people, strict=True)
     )
-    solved = Keypoints3D(skeleton.joint_names, times, xyz, covariance, flag)
-    return solved, SkeletonMotion(skeleton, times, root, root_rotation, local, lengths)
+    solved = Keypoints3D(skeleton.joint_names, times, xyz, covariance, flag, reason=reason)
+    return solved, SkeletonMotion(skeleton, times, root, root_rotation, local, lengths, turning)
 
 
 def _in_layout(raw: Keypoints3D, names: tuple[str, ...]) -> Keypoints3D:
@@ -115,12 +122,13 @@ def _in_layout(raw: Keypoints3D, names: tuple[str, ...]) -> Keypoints3D:
         return raw
     index = [raw.joint_names.index(name) for name in names]
     parts = (raw.xyz[:, :, index], raw.covariance[:, :, index], raw.flag[:, :, index])
-    return Keypoints3D(names, raw.timestamps_s, *parts, raw.degrees_of_freedom)
+    return Keypoints3D(names, raw.timestamps_s, *parts, raw.degrees_of_freedom, raw.reason[:, :, index])
 
 
 def _person(raw: Keypoints3D, index: int) -> Keypoints3D:
     part = slice(index, index + 1)
-    return replace(raw, xyz=raw.xyz[:, part], covariance=raw.covariance[:, part], flag=raw.flag[:, part])
+    kept = {name: getattr(raw, name)[:, part] for name in ("xyz", "covariance", "flag", "reason")}
+    return replace(raw, **kept)
 
 
 def _slot(view: Keypoints2D, index: int) -> Keypoints2D:
@@ -130,8 +138,8 @@ def _slot(view: Keypoints2D, index: int) -> Keypoints2D:
 
 def _one_person(
     raw: Keypoints3D, rig: CameraRig, views: Sequence[Keypoints2D], settings: MotionSettings, skeleton: Skeleton
-) -> tuple[FloatArray | IntArray, ...]:
-    """xyz, covariance, flag, root translation, root rotation, local rotation, lengths of one person."""
+) -> tuple[tuple[FloatArray | IntArray, ...], list[LimbFact]]:
+    """Arrays of one person, as `_together` takes them, and what is to be told of the limbs."""
     person = _start(raw, rig, views, settings, skeleton)
     person = _improved(person, _FREE_M, skeleton)
     person = replace(person, looseness=_looseness(person))
@@ -145,27 +153,19 @@ def _one_person(
     lengths = _all_lengths(person, skeleton)
     bony = np.isin(np.arange(len(lengths)), person.bone_numbers)
     rigid = kinematics.nearest_rigid(skeleton, np.where(sure[..., None], xyz, np.nan), covariance, lengths, bony)
-    sure &= ~(np.linalg.norm(rigid - xyz, axis=-1) > _UNLIKE_M)
+    near = ~(np.linalg.norm(rigid - xyz, axis=-1) > _UNLIKE_M)
+    where = [raw.joint_names.index(name) for name in person.names]
+    seen = person.rays.seen.reshape(-1, *joints.shape[:2]).sum(axis=0)
+    flags = solved_flags((raw.flag[:, 0, where], raw.reason[:, 0, where]), seen, person.sources, sure, near)
+    sure &= near
     moved = np.where(sure[..., None], rigid - xyz, 0.0)  # to make the skeleton rigid: off by as much, in part
     covariance = covariance + moved[..., :, None] * moved[..., None, :]
+    covariance = np.where(sure[..., None, None], covariance, np.nan)
     root, local = kinematics.bone_rotations(skeleton, rigid, raw.timestamps_s)
-    return (
-        np.where(sure[..., None], rigid, np.nan),
-        np.where(sure[..., None, None], covariance, np.nan),
-        _flags(sure, person, raw),
-        *(rigid[:, 0], root, local, lengths),
-    )
-
-
-def _flags(sure: BoolArray, person: _Person, raw: Keypoints3D) -> IntArray:
-    """OBSERVED where single frames are, WEAK where weak or bridged; REJECTED where they were and nothing stands."""
-    where = [raw.joint_names.index(name) for name in person.names]
-    uses = person.sources > 0
-    single = raw.flag[:, 0, where]
-    best = np.where(uses, single[:, None, :], Flag.OBSERVED).min(axis=-1)
-    best = np.where(uses.any(axis=1), best, Flag.UNOBSERVED)
-    standing = np.where(best == Flag.OBSERVED, Flag.OBSERVED, Flag.WEAK)
-    return np.where(sure, standing, np.where(best == Flag.REJECTED, Flag.REJECTED, Flag.UNOBSERVED)).astype(np.int8)
+    turning = rotation_covariance(skeleton, rigid, root, local, covariance, person.sources)
+    limbs = limb_facts(person.rays, joints, person.names, person.problem.nu)
+    xyz = np.where(sure[..., None], rigid, np.nan)
+    return (xyz, covariance, *flags, rigid[:, 0], root, local, lengths, turning), limbs
 
 
 def _start(

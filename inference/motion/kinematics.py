@@ -2,8 +2,9 @@
 
 A bone's frame has +y along the bone; at rest +z points forward (for bones that themselves point forward or
 backward: up). The turn about the bone's own axis is not seen from its two ends. It follows the next bone where a
-hinge is bent (upper arm from forearm, thigh from shin, shin from foot), the line through both sides of the body for
-the spine, neck and head, and otherwise the parent; always smoothly in time.
+hinge is bent (upper arm from forearm, thigh from shin, shin from foot), the knuckles for forearm and hand, heel and
+ankle for the foot, the line through both sides of the body for the spine, neck and head, and otherwise the parent;
+always smoothly in time.
 """
 
 from __future__ import annotations
@@ -22,13 +23,15 @@ ComplexArray = NDArray[np.complexfloating[Any, Any]]
 
 _FORWARD, _UP = np.array([0.0, -1, 0]), np.array([0, 0, 1.0])
 _HINGES = {"upper_arm": ("forearm", 1.0), "thigh": ("shin", -1.0), "shin": ("foot", 1.0)}
-_SIDES = {
-    "spine": ("left_shoulder", "right_shoulder"),
-    "lower_spine": ("left_hip", "right_hip"),
-    "upper_spine": ("left_shoulder", "right_shoulder"),
-    "neck": ("left_ear", "right_ear"),
-    "head": ("left_ear", "right_ear"),
-    "skull": ("left_ear", "right_ear"),
+_ACROSS = {"forearm": ("pinky", "index"), "hand": ("pinky", "index"), "foot": ("heel", "ankle")}  # from, to: forward
+_FACE = ("ear", "eye", "eye_outer", "mouth")
+_SIDES = {  # both sides of the body: from the right one to the left one, the first pair that the skeleton has
+    "spine": ("shoulder",),
+    "lower_spine": ("hip",),
+    "upper_spine": ("shoulder",),
+    "neck": _FACE,
+    "head": _FACE,
+    "skull": _FACE,
 }
 PARENT_SHARE = 0.02  # weight of the parent's twist against a hinge bent by 90 degrees
 _TWIST_SMOOTHING_S = 0.05
@@ -248,25 +251,26 @@ def _unit(vectors: FloatArray) -> FloatArray:
 
 
 def _bone_frames(skeleton: Skeleton, bone: int, joints: FloatArray, start: FloatArray, times: FloatArray) -> FloatArray:
-    """World from bone (T, 4), given where the parent's turn alone would take it (start)."""
-    y = _unit(joints[:, bone + 1] - joints[:, skeleton.parents[bone + 1]])
-    steps = rotation.shortest_arc(y[:-1], y[1:])
-    first = rotation.multiply(rotation.shortest_arc(rotation.rotate(start[0], np.array([0, 1.0, 0])), y[0]), start[0])
-    frames = rotation.running_product(np.concatenate([first[None], steps]))
+    """World from bone (T, 4), given where the parent's turn alone would take it (start).
+
+    All in the axes of ``start``: a body that spins as a whole does not turn its bones.
+    """
+    back, along = rotation.conjugate(start), np.array([0, 1.0, 0])
+    y = rotation.rotate(back, _unit(joints[:, bone + 1] - joints[:, skeleton.parents[bone + 1]]))
+    followed = rotation.shortest_arc(np.broadcast_to(along, y.shape), y)
+    frames = rotation.running_product(np.concatenate([followed[:1], rotation.shortest_arc(y[:-1], y[1:])]))
     x, z = rotation.rotate(frames, np.array([1.0, 0, 0])), rotation.rotate(frames, np.array([0, 0, 1.0]))
-    old = rotation.rotate(start, np.array([0, 1.0, 0]))
-    followed = rotation.multiply(rotation.shortest_arc(old, y), start)
     from_parent = _twist(rotation.rotate(followed, np.array([0, 0, 1.0])), x, z)
-    target = PARENT_SHARE * (0.5 * (1 + (old * y).sum(axis=-1))) ** 2 * from_parent
+    target = PARENT_SHARE * (0.5 * (1 + y[:, 1])) ** 2 * from_parent
     hint = twist_hint(skeleton, bone)
     if hint is not None:
-        vector = _unit(joints[:, hint.stop] - joints[:, hint.start])
+        vector = rotation.rotate(back, _unit(joints[:, hint.stop] - joints[:, hint.start]))
         vector = vector - (vector * y).sum(axis=-1, keepdims=True) * y
         forward = np.cross(vector, y) if hint.is_left else vector
         target = target + _twist(forward, x, z)
     angle = np.angle(_smoothed(target, times))
     half = np.stack([np.cos(angle / 2), np.zeros_like(angle), np.sin(angle / 2), np.zeros_like(angle)], axis=-1)
-    return rotation.multiply(frames, half)
+    return rotation.multiply(start, rotation.multiply(frames, half))
 
 
 def _twist(forward: FloatArray, x: FloatArray, z: FloatArray) -> ComplexArray:
@@ -285,9 +289,8 @@ class Hint(NamedTuple):
 
 def twist_hint(skeleton: Skeleton, bone: int) -> Hint | None:
     """The joints that show a bone's turn about itself; None where the skeleton has none."""
-    name = skeleton.bone_names[bone]
-    side = name[: name.index("_") + 1] if name.startswith(("left_", "right_")) else ""
-    base = name.removeprefix(side)
+    side, base = _split(skeleton.bone_names[bone])
+    names = skeleton.joint_names
     if base in _HINGES and side + _HINGES[base][0] in skeleton.bone_names:
         partner = skeleton.bone_names.index(side + _HINGES[base][0])
         if skeleton.parents[partner + 1] != bone + 1:
@@ -295,10 +298,24 @@ def twist_hint(skeleton: Skeleton, bone: int) -> Hint | None:
         ends = bone + 1, partner + 1
         start, stop = ends if _HINGES[base][1] > 0 else ends[::-1]
         return Hint(start, stop, False)
-    if base in _SIDES and all(joint in skeleton.joint_names for joint in _SIDES[base]):
-        left, right = (skeleton.joint_names.index(joint) for joint in _SIDES[base])
-        return Hint(right, left, True)
+    if base in _ACROSS and all(side + joint in names for joint in _ACROSS[base]):
+        start, stop = (names.index(side + joint) for joint in _ACROSS[base])
+        return Hint(start, stop, False)
+    for joint in _SIDES.get(base, ()):
+        if f"left_{joint}" in names and f"right_{joint}" in names:
+            return Hint(names.index(f"right_{joint}"), names.index(f"left_{joint}"), True)
     return None
+
+
+def turns_by_itself(skeleton: Skeleton, bone: int) -> bool:
+    """Whether a bone has a turn of its own; others (clavicles, bones of the face) take their parent's by convention."""
+    base = _split(skeleton.bone_names[bone])[1]
+    return base in _HINGES or base in _ACROSS or base in _SIDES
+
+
+def _split(name: str) -> tuple[str, str]:
+    side = name[: name.index("_") + 1] if name.startswith(("left_", "right_")) else ""
+    return side, name.removeprefix(side)
 
 
 def _smoothed(target: ComplexArray, times: FloatArray) -> ComplexArray:

@@ -15,7 +15,7 @@ import numpy as np
 from ..geometry import rotation
 from ..shapes import FloatArray, check_shapes
 from ..types import Skeleton
-from .kinematics import PARENT_SHARE, Hint, carried_along, rest_frames, root_hints, twist_hint
+from .kinematics import PARENT_SHARE, Hint, carried_along, rest_frames, root_hints, turns_by_itself, twist_hint
 
 GUESSED_TWIST = 0.5  # rad: how far a bone may be turned from where its parent carries it; stated, not measured
 _BLOCK = 500  # frames at once
@@ -46,7 +46,8 @@ def rotation_covariance(
     Convention:
         the rotation vector turns the local rotation from the left, in the axes of the parent bone (of the world where
         there is no parent): ``local' = exp(δ) local``; rad². The twist about a straight limb, or about a bone that
-        shows nothing across it, has the variance of a guess (0.5 rad). NaN where an end of the bone or of its parent
+        shows nothing across it, has the variance of a guess (0.5 rad). Clavicles, hips and the face have no twist of
+        their own. NaN where an end of the bone or of its parent
         is not known.
 
     Returns:
@@ -179,10 +180,11 @@ def _bone_turns(skeleton: Skeleton, bone: int, joints: FloatArray, start: FloatA
         total = carried.weight + seen.weight * turn
         inverse = total.conj() / np.maximum(np.abs(total) ** 2, _LEAST_WEIGHT)
         guessed = carried.weight * inverse.real
-        parts = (guessed, carried.by_angle), ((seen.weight * turn * inverse).real, seen.by_angle)
-        moved = (inverse.imag, carried.by_weight), ((turn * inverse).imag, seen.by_weight)
-        by_angle = sum(factor[:, None, None] * slope for factor, slope in (*parts, *moved))
+        turned = (turn * inverse)[:, None, None]
+        by_angle = guessed[:, None, None] * carried.by_angle + seen.weight[:, None, None] * turned.real * seen.by_angle
+        by_angle += inverse.imag[:, None, None] * carried.by_weight + turned.imag * seen.by_weight
     carry = np.einsum("tx,txb->tb", (old + y) / np.maximum(1 + (old * y).sum(axis=-1), 1e-6)[:, None], parent.guesses)
-    by_guess = guessed[:, None] * (carry + np.eye(len(skeleton.bone_names))[bone])
+    own = np.eye(len(skeleton.bone_names))[bone] * turns_by_itself(skeleton, bone)
+    by_guess = guessed[:, None] * (carry + own)
     swing = np.cross(y[:, :, None, None], by_y, axis=1)
     return _Turns(swing + y[:, :, None, None] * by_angle[:, None], y[:, :, None] * by_guess[:, None])

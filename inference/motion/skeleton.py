@@ -126,6 +126,11 @@ def with_derived_joints(keypoints: Keypoints3D, skeleton: Skeleton) -> Keypoints
         np.where(single, covariance / 2, covariance / 4),
         np.minimum(keypoints.flag[:, :, first], keypoints.flag[:, :, second]),
         keypoints.degrees_of_freedom,
+        np.where(
+            keypoints.flag[:, :, first] <= keypoints.flag[:, :, second],
+            keypoints.reason[:, :, first],
+            keypoints.reason[:, :, second],
+        ),
     )
 
 

@@ -16,7 +16,7 @@ from ..shapes import FloatArray
 from ..types import Keypoints3D, Solution, SolveReport
 from . import judges
 from .preview import Scene
-from .trust import Grade, doubts, grades, unusable_joints
+from .trust import Grade, doubts, grades, reason_counts, unusable_joints
 
 MOST_DOUBTS = 40  # listed in report.json; the page shows the heaviest
 LIBRARIES = ("numpy", "scipy", "opencv-python-headless", "onnxruntime", "onnxruntime-gpu", "av")
@@ -151,6 +151,7 @@ def _joint(solution: Solution, errors: FloatArray, person: int, j: int) -> dict[
         "triangulated_share": seen,
         "solved_share": _mean(solved.observed[:, person, j]),
         **{f"{flag}_share": float(share) for flag, share in shares.items()},
+        "reasons": reason_counts(solved.reason[:, person, j]),
         "sigma_m": vars(judges.spread(judges.worst_sigma(solved.covariance[:, person, j]))),
         "reprojection_px": vars(judges.spread(errors)),
         "jitter_m": judges.jitter(_one(solved, person, j))[0, 0],
@@ -167,9 +168,16 @@ def _bones(solution: Solution, person: int) -> list[dict[str, Any]]:
             "length_m": solution.motion.bone_length[person, b],
             "raw_median_m": _nanmedian(lengths[:, person, b]),
             "raw_spread_m": breath[b],
+            "rotation_sigma_rad": _rotation_sigma(solution.motion.rotation_covariance[:, person, b]),
         }
         for b, name in enumerate(skeleton.bone_names)
     ]
+
+
+def _rotation_sigma(covariance: FloatArray) -> float:  # (T, 3, 3) rad²
+    """Median over frames of the standard deviation about the axis that is known least."""
+    known = covariance[np.isfinite(covariance).all(axis=(-1, -2))]
+    return _nanmedian(np.sqrt(np.linalg.eigvalsh(known)[:, 2])) if len(known) else float("nan")
 
 
 def _foot_slides(solution: Solution, person: int) -> dict[str, Any]:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ..types import Keypoints3D
+from ..types import Keypoints3D, Reason
 from .charts import trust_map, uncertainty_chart
 from .judges import worst_sigma
 from .markup import Html, join, section, table, tag
 from .preview import Gallery, Scene, jpeg
-from .trust import CHECK_SIGMA_M, GOOD_SIGMA_M, grades, in_words
+from .trust import CHECK_SIGMA_M, GOOD_SIGMA_M, REASONS, grades, in_words
 
 Record = Mapping[str, Any]
 Doubtful = tuple[int, tuple[str, ...]]  # frame and joints
@@ -146,7 +147,17 @@ def view_hints(record: Record) -> list[str]:
                 f"{view['name']}: one keypoint in twenty is more than {far_m:.1f} m from its joint: another person, "
                 "or limbs taken for each other. The solve gives such keypoints little weight."
             )
-    return hints
+    return hints + [limb_hint(fact) for fact in record.get("facts", {}).get("limbs", [])]
+
+
+def limb_hint(fact: Record) -> str:
+    """Say what one view did to one limb."""
+    whose = f" of person {fact['person'] + 1}" if fact["person"] else ""
+    if fact["swapped_share"]:
+        exchanged = f"took left and right {fact['limb']}{whose} for each other"
+        return f"{fact['view']} {exchanged} in {_percent(fact['swapped_share'])} of the frames: put right."
+    share = _percent(fact["disagreeing_share"])
+    return f"{fact['view']} disagrees on the {fact['limb']}{whose} in {share} of the frames: given little weight there."
 
 
 def joints(record: Record) -> Html:
@@ -162,16 +173,23 @@ def joints(record: Record) -> Html:
                 _millimetres(one["sigma_m"]["median"]),
                 _millimetres(one["sigma_m"]["p95"]),
                 _number(one["reprojection_px"]["median"], ".1f"),
+                _main_reasons(one["reasons"], record["counts"]["frames"]),
             )
             for one in facts["joints"]
         ]
-        headers = ("joint", "evidence", "triangulated", "solved", "σ median", "σ 95 %", "fit, px")
+        headers = ("joint", "evidence", "triangulated", "solved", "σ median", "σ 95 %", "fit, px", "why not observed")
         parts += [*_person_title(record, person), table(headers, rows, numbers_from=2)]
     words = (
         "Evidence: green seen, yellow weak or bridged over a gap, red rejected, grey unobserved. Triangulated: share "
         "of frames that the views settle on their own. Solved: share with an estimate after the whole-sequence solve."
     )
     return section("Joints: observed share", "joints", tag("p", words, class_="soft"), *parts)
+
+
+def _main_reasons(reasons: Record, frames: int) -> str:
+    """Name the two reasons that most frames carry, from 1 % of the frames."""
+    often = sorted(((count, name) for name, count in reasons.items() if count >= 0.01 * frames), reverse=True)
+    return ", ".join(f"{REASONS[Reason[name.upper()]]} {_percent(count / frames)}" for count, name in often[:2])
 
 
 def bones(record: Record) -> Html:
@@ -184,10 +202,11 @@ def bones(record: Record) -> Html:
                 _millimetres(one["length_m"]),
                 _millimetres(one["raw_median_m"]),
                 _millimetres(one["raw_spread_m"], ".1f"),
+                _degrees(one["rotation_sigma_rad"]),
             )
             for one in facts["bones"]
         ]
-        headers = ("bone", "length", "raw median", "raw spread (1 σ)")
+        headers = ("bone", "length", "raw median", "raw spread (1 σ)", "rotation σ")
         parts += [*_person_title(record, person), table(headers, rows)]
         slides = [
             f"{name.replace('_', ' ')} {value * 100:.1f} cm/s"
@@ -360,6 +379,10 @@ def _percent(value: float | None) -> str:
     if 0 < value < 0.01 or 0.99 < value < 1:
         return f"{min(max(100 * value, 0.1), 99.9):.1f} %"
     return f"{100 * value:.0f} %"
+
+
+def _degrees(value: float | None) -> str:
+    return "–" if value is None else f"{value * 180 / math.pi:.1f}°"
 
 
 def _millimetres(value: float | None, form: str = ".0f") -> str:

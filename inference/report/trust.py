@@ -9,7 +9,7 @@ from enum import IntEnum
 import numpy as np
 
 from ..shapes import BoolArray, FloatArray, IntArray
-from ..types import Flag, Keypoints3D
+from ..types import Flag, Keypoints3D, Reason
 from .judges import worst_sigma
 
 GOOD_SIGMA_M = 0.02  # a joint this sure (worst direction, 1 σ) needs no look
@@ -74,7 +74,7 @@ def doubts(joints: Keypoints3D, person: int) -> list[Doubt]:
         if name in never:
             continue
         for first, last in _spans(grade[:, j] < Grade.CHECK, joints.timestamps_s):
-            reason = _reason(joints.flag[first : last + 1, person, j])
+            reason = _reason(joints, slice(first, last + 1), person, j)
             found.append(Doubt(person, (name,), first, last, reason, _worst(sigma[first : last + 1, j])))
     return sorted(_merged(found), key=lambda doubt: -(doubt.last - doubt.first + 1) * len(doubt.joints))
 
@@ -128,8 +128,32 @@ def _worst(sigma: FloatArray) -> float:
     return float(finite.max()) if finite.size else float("nan")
 
 
-def _reason(flags: IntArray) -> str:
-    """Say why, from the flag that most frames of the span carry."""
+REASONS = {
+    Reason.TOO_FEW_VIEWS: "fewer than two views see it",
+    Reason.TWO_VIEWS: "two views alone see it",
+    Reason.LARGE_RESIDUALS: "the views agree less than they claim",
+    Reason.CONTRADICTING_VIEWS: "two views contradict each other",
+    Reason.AMBIGUOUS: "the views contradict each other",
+    Reason.TOO_UNSURE: "too unsure to be given",
+    Reason.ONE_VIEW: "one view alone sees it",
+    Reason.BRIDGED: "bridged over a gap",
+    Reason.NOT_RIGID: "does not fit bones of constant length",
+    Reason.NEVER_TRIANGULATED: "never seen by two views",
+}
+
+
+def reason_counts(reasons: IntArray) -> dict[str, int]:
+    """Number of frames by reason, in lower case as `Reason` names them; without those of none."""
+    count = np.bincount(reasons.ravel(), minlength=len(Reason))
+    return {one.name.lower(): int(count[one]) for one in Reason if one != Reason.NONE and count[one]}
+
+
+def _reason(joints: Keypoints3D, frames: slice, person: int, j: int) -> str:
+    """Say why: the reason that most frames of the span carry, else their flag."""
+    told = Reason(int(np.bincount(joints.reason[frames, person, j]).argmax()))
+    if told in REASONS:
+        return REASONS[told]
+    flags = joints.flag[frames, person, j]
     most = Flag(int(np.bincount(flags.astype(np.int64), minlength=len(Flag)).argmax()))
     return {
         Flag.UNOBSERVED: "too few views see it",

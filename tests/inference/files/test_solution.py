@@ -59,6 +59,7 @@ def solution(seed: int = 3) -> Solution:
         rng.normal(size=(T, P, 4)),
         rng.normal(size=(T, P, 2, 4)),
         rng.random((P, 2)),
+        rng.random((T, P, 2, 3, 3)),
     )
     return Solution(
         rig=rig(),
@@ -101,6 +102,16 @@ def test_round_trip(tmp_path: Path) -> None:
     np.testing.assert_array_equal(read.rig.cameras[0].intrinsics.distortion, [0.1, -0.2, 0.001, 0.002, 0])
     np.testing.assert_array_equal(read.rig.covariance, written.rig.covariance)
     assert read.rig.gauge == "all of it" and read.rig.names == ("cam01", "Käfig 2", "c")
+
+
+def test_a_file_from_before_reasons_and_turning_covariances_is_read(tmp_path: Path) -> None:
+    write_solution(tmp_path / "new.npz", solution())
+    with np.load(tmp_path / "new.npz") as file:
+        arrays = {key: file[key] for key in file.files if "reason" not in key and key != "rotation_covariance"}
+    np.savez(tmp_path / "old.npz", **arrays)
+    read = read_solution(tmp_path / "old.npz")
+    assert not read.solved.reason.any() and not read.raw.reason.any()
+    assert np.isnan(read.motion.rotation_covariance).all()
 
 
 def test_keys_of_the_contract(tmp_path: Path) -> None:

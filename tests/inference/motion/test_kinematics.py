@@ -160,6 +160,87 @@ def test_turning_the_world_turns_the_root_only() -> None:
     assert lengths.min() > 0
 
 
+def _turn_about_y(local: np.ndarray) -> np.ndarray:
+    """Angle (T,) of the part of a rotation that turns about the bone's own axis."""
+    return 2 * np.arctan2(local[:, 2], local[:, 0])
+
+
+@pytest.mark.parametrize("joints", [("index", "pinky"), ("heel", "big_toe")])
+def test_hands_and_feet_show_the_turn_of_a_straight_limb(joints: tuple[str, str]) -> None:
+    """Hand or foot turned by up to 60 degrees about the straight limb's axis: the bone that ends there turns too."""
+    skeleton = build_skeleton(layout("sightline_29").joint_names)
+    pose = _t_pose(skeleton, 60)
+    at = skeleton.joint_names.index
+    hand = joints[0] == "index"
+    bone = skeleton.bone_names.index("left_forearm" if hand else "left_shin")
+    start, tip = pose[0, skeleton.parents[bone + 1]], pose[0, bone + 1]
+    axis = (tip - start) / np.linalg.norm(tip - start)
+    angle = np.linspace(-np.pi / 3, np.pi / 3, 60)
+    for joint in joints:
+        pose[:, at(f"left_{joint}")] = tip + np.einsum(
+            "txy,y->tx", exp(angle[:, None] * axis), pose[0, at(f"left_{joint}")] - tip
+        )
+    _, local = bone_rotations(skeleton, pose, np.arange(60) / 60)
+    turned = _turn_about_y(local[:, bone])
+    np.testing.assert_allclose((turned - turned.mean())[10:-10], angle[10:-10], atol=0.02)  # the ends are smoothed
+
+
+def _inverted(joints: np.ndarray, times: np.ndarray, axis: tuple[float, float, float]) -> np.ndarray:
+    """The body turned about an axis through its middle, a full turn a second: cartwheel, somersault, roll."""
+    middle = joints.mean(axis=(0, 1))
+    turn = exp(2 * np.pi * times[:, None] * np.array(axis))
+    return np.einsum("txy,tjy->tjx", turn, joints - middle) + middle
+
+
+@pytest.mark.parametrize("axis", [(0.0, 1.0, 0.0), (1.0, 0.0, 0.0), (0.0, 0.0, 1.0), (0.6, 0.0, 0.8)])
+@pytest.mark.parametrize("name", ["coco_17", "sightline_29"])
+def test_cartwheels_and_somersaults_do_not_flip(name: str, axis: tuple[float, float, float]) -> None:
+    """A dancer turned upside down and back: local rotations below the root are those of the upright dance."""
+    skeleton, joints, _ = _dance(name, 120)
+    times = np.arange(120) / 60
+    _, still = bone_rotations(skeleton, joints, times)
+    root, local = bone_rotations(skeleton, _inverted(joints, times, axis), times)
+    inner = skeleton.bone_parents >= 0
+    assert np.abs((still * local).sum(axis=-1))[:, inner].min() > np.cos(np.deg2rad(5))
+    steps = np.abs((root[1:] * root[:-1]).sum(axis=-1)).clip(0, 1)
+    assert np.rad2deg(2 * np.arccos(steps)).max() < 25  # six degrees a frame are the wheel's own
+    assert ((local[1:] * local[:-1]).sum(axis=-1) > 0).all()
+
+
+def test_lying_down_does_not_flip() -> None:
+    """From standing to flat on the back and over onto the front, arms along the body's axis overhead."""
+    skeleton = build_skeleton(layout("coco_17").joint_names)
+    pose = _t_pose(skeleton, 180)
+    at = skeleton.joint_names.index
+    for side, sign in (("left", 1), ("right", -1)):
+        for joint, height in (("elbow", 0.29), ("wrist", 0.55)):
+            pose[:, at(f"{side}_{joint}")] = pose[:, at(f"{side}_shoulder")] + [sign * 0.01, 0, height]
+    time = np.arange(180) / 60
+    down = exp(np.clip(time, 0, 1)[:, None] * np.array([-np.pi / 2, 0, 0]))
+    roll = exp(np.clip(time - 1.5, 0, 1)[:, None] * np.array([0, np.pi, 0]))
+    lying = np.einsum("txy,tyz,tjz->tjx", roll, down, pose)
+    root, local = bone_rotations(skeleton, lying, time)
+    for turning in (root, local):
+        steps = np.abs((turning[1:] * turning[:-1]).sum(axis=-1)).clip(0, 1)
+        assert np.rad2deg(2 * np.arccos(steps)).max() < 8
+    inner = skeleton.bone_parents >= 0
+    assert np.abs((local * local[:1]).sum(axis=-1))[:, inner].min() > np.cos(np.deg2rad(5))
+
+
+def test_an_arm_that_stretches_and_bends_again_does_not_flip() -> None:
+    """Elbow from 90 degrees through straight and back: the upper arm keeps its turn while nothing shows it."""
+    skeleton = build_skeleton(layout("coco_17").joint_names)
+    pose = _t_pose(skeleton, 120)
+    at = skeleton.joint_names.index
+    bend = np.abs(np.linspace(-np.pi / 2, np.pi / 2, 120))
+    pose[:, at("left_wrist")] = pose[:, at("left_elbow")] + 0.26 * np.stack(
+        [np.cos(bend), -np.sin(bend), 0 * bend], axis=-1
+    )
+    _, local = bone_rotations(skeleton, pose, np.arange(120) / 60)
+    arm = local[:, skeleton.bone_names.index("left_upper_arm")]
+    assert np.rad2deg(2 * np.arccos(np.abs(arm @ arm[0]).clip(0, 1))).max() < 3
+
+
 def test_a_full_turn_overhead_does_not_flip() -> None:
     """An arm that circles through every direction, past the opposite of its rest direction."""
     skeleton = build_skeleton(layout("coco_17").joint_names)

@@ -138,6 +138,16 @@ def test_views_that_stand_out_are_named_and_others_are_not() -> None:
     assert stranger.startswith("cam3: one keypoint in twenty is more than 0.8 m")
 
 
+def test_limbs_that_a_view_mistook_are_named() -> None:
+    limb = {"person": 0, "view": "cam03", "limb": "left arm", "frames": 100, "swapped_share": 0.0}
+    swap = {"person": 1, "view": "cam01", "limb": "legs", "frames": 100, "swapped_share": 0.03}
+    facts = {"limbs": [limb | {"disagreeing_share": 0.12}, swap | {"disagreeing_share": 0.0}]}
+    assert sections.view_hints({"views": [], "facts": facts}) == [
+        "cam03 disagrees on the left arm in 12 % of the frames: given little weight there.",
+        "cam01 took left and right legs of person 2 for each other in 3 % of the frames: put right.",
+    ]
+
+
 def test_a_take_where_nothing_was_solved_still_gets_a_report(tmp_path: Path) -> None:
     scene = solved_scene(frames=12)
     gone = replace(

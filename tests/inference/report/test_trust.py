@@ -7,8 +7,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from inference.report.trust import Grade, doubts, grades, in_words, unusable_joints
-from inference.types import Flag, Keypoints3D
+from inference.report.trust import Grade, doubts, grades, in_words, reason_counts, unusable_joints
+from inference.types import Flag, Keypoints3D, Reason
 from tests.report_scene import solved_scene
 
 
@@ -61,6 +61,16 @@ def test_near_spans_are_joined_and_single_frames_dropped() -> None:
     layer = with_sigma(layer, slice(12, 16), 0, 0.08, Flag.WEAK)
     layer = with_sigma(layer, slice(25, 26), 0, 0.08, Flag.WEAK)
     assert [(one.first, one.last) for one in doubts(layer, 0)] == [(5, 15)]
+
+
+def test_a_told_reason_is_said_and_counted() -> None:
+    layer = with_sigma(sure(), slice(10, 20), 1, 0.08, Flag.WEAK)
+    reason = np.zeros(layer.flag.shape)
+    reason[10:20, :, 1] = Reason.ONE_VIEW
+    told = replace(layer, reason=reason)
+    assert doubts(told, 0)[0].reason == "one view alone sees it"
+    assert reason_counts(told.reason[:, 0, 1]) == {"one_view": 10}
+    assert reason_counts(told.reason[:, 0, 0]) == {}
 
 
 def test_joints_doubtful_together_share_a_span_and_the_heaviest_comes_first() -> None:
