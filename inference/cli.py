@@ -51,6 +51,8 @@ def build_parser() -> argparse.ArgumentParser:
         command.add_argument("take", type=Path, metavar="TAKE.toml")
         command.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder of the results")
         _add_common(command)
+        if name == "calibrate":
+            command.add_argument("--check", action="store_true", help="check given cameras by the people in the videos")
         if name == "solve":
             command.add_argument(
                 "--so-far", action="store_true", help="only the frames that a cancelled solve has looked at"
@@ -148,8 +150,10 @@ def _solve(options: argparse.Namespace) -> None:
 
 def _calibrate(options: argparse.Namespace) -> None:
     take = read_take(options.take, split_overrides(options.settings))
-    calibrate(take, options.out, _progress(options.progress))
-    sys.stderr.write(f"cameras written to {options.out / 'cameras.toml'}\n")
+    calibrate(take, options.out, _progress(options.progress), options.check)
+    for warning in read_warnings(options.out):
+        sys.stderr.write(f"warning: {warning}\n")
+    sys.stderr.write(f"cameras written to {options.out / 'cameras.toml'}; see {options.out / 'report.html'}\n")
 
 
 def _cameras(options: argparse.Namespace) -> None:

@@ -27,7 +27,9 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from .calibration.diagnosis import diagnose
-from .calibration.from_board import rig_from_board
+from .calibration.fit import SolvedCameras
+from .calibration.from_board import cameras_from_board
+from .calibration.from_points import cameras_from_points
 from .calibration.from_take import lenses_of_views, refined_rig, rig_from_person
 from .calibration.person_scale import scaled_by_person
 from .cameras import rig_for_take
@@ -77,7 +79,7 @@ def solve(take: Take, out: Path, progress: Progress | None = None, so_far: bool 
     report = SolveReport(take=take.name)
     with _stage(report, progress, "views"):
         opened = open_views(take)
-        rig = None if take.calibration.from_person else rig_of_views(take, opened, report)
+        rig = None if take.calibration.from_person else cameras_of_views(take, opened, report).rig
         lenses = lenses_of_views(take, opened, report) if rig is None else rig.lenses
     with _stage(report, progress, "keypoints"):
         tracks = find_keypoints(take, opened, lenses, report, progress, so_far)
@@ -150,7 +152,7 @@ def solve_again(
 def _mark(take: Take) -> str:
     """What the kept keypoints depend on, as a text to compare."""
     source, settings = take.calibration, take.settings
-    files = [path for path in (source.path, source.intrinsics) if path is not None]
+    files = [path for path in (source.path, source.intrinsics, source.points) if path is not None]
     parts = (take.persons, take.height_m, take.start_s, take.end_s, take.fps, source, take.views)
     return repr((*parts, settings.detection, settings.association, [path.stat().st_mtime_ns for path in files]))
 
@@ -181,14 +183,16 @@ def _motion(
     return on_the_ground(take, solution, report), views
 
 
-def rig_of_views(take: Take, opened: list[OpenedView], report: SolveReport) -> CameraRig:
-    """Read the calibration and bring its cameras into the pixels of the views, or solve them from a board."""
+def cameras_of_views(take: Take, opened: list[OpenedView], report: SolveReport) -> SolvedCameras:
+    """Read the calibration in the pixels of the views, or solve it from a board or measured points."""
     if take.calibration.board is not None:
-        return rig_from_board(take, opened, report)
+        return cameras_from_board(take, opened, report)
+    if take.calibration.points is not None:
+        return cameras_from_points(take, opened, report)
     rig, warnings = rig_for_take(take, {item.name: item.size for item in opened if item.size})
     for warning in warnings:
         report.warn(warning)
-    return rig
+    return SolvedCameras(rig)
 
 
 def check_calibration(take: Take, rig: CameraRig, tracks: Sequence[Keypoints2D], report: SolveReport) -> str:

@@ -14,7 +14,7 @@ from scipy.sparse import lil_matrix
 from ..errors import DegenerateError
 from ..geometry.projection import distort_points, undistort_points
 from ..geometry.rotation import exp
-from ..shapes import FloatArray
+from ..shapes import FloatArray, IntArray
 from ..types import Camera, CameraRig, Intrinsics
 from .board import Board, Corners
 
@@ -50,6 +50,16 @@ class BoardRig:
     frames: int  # that they are solved from
     median_error_px: dict[str, float]
     square_m: float  # measured by triangulating neighbouring corners
+    corners: tuple[SeenCorners, ...]  # by view
+
+
+@dataclass(frozen=True, eq=False)
+class SeenCorners:
+    """The corners of one view that the poses are solved from."""
+
+    frame: IntArray  # (N,) numbers of the moments
+    seen: FloatArray  # (N, 2) px
+    predicted: FloatArray  # (N, 2) px
 
 
 def solve_lens(board: Board, name: str, size: tuple[int, int], pictures: Sequence[Corners]) -> LensResult:
@@ -141,8 +151,10 @@ def solve_rig(
     cameras = tuple(Camera(lens, R[v] @ A, R[v] @ a + t[v]) for v, lens in enumerate(lenses))
     rig = CameraRig(cameras, np.zeros((6 * len(lenses), 6 * len(lenses))), "the board where two cameras first see it")
     square = measured_square(board, rig, found, frames)
-    medians = {lens.name: float(np.median(errors[v])) for v, lens in enumerate(lenses)}
-    return BoardRig(rig, len(frames), medians, square)
+    medians = {
+        lens.name: float(np.median(np.linalg.norm(errors[problem.view == v], axis=1))) for v, lens in enumerate(lenses)
+    }
+    return BoardRig(rig, len(frames), medians, square, problem.corners(frames, errors))
 
 
 def measured_square(
@@ -307,8 +319,8 @@ class _RigProblem:
 
     def solve(
         self, refine_lenses: bool
-    ) -> tuple[tuple[FloatArray, FloatArray, FloatArray, FloatArray], list[Intrinsics], list[FloatArray]]:
-        """Return camera and board poses, lenses, and the errors by view, px."""
+    ) -> tuple[tuple[FloatArray, FloatArray, FloatArray, FloatArray], list[Intrinsics], FloatArray]:
+        """Return camera and board poses, lenses, and the (N, 2) errors, px."""
         pattern = self._pattern()
         free = pattern.shape[1] if refine_lenses else self.lens_at
         unused = np.zeros(pattern.shape[1] - free)
@@ -328,8 +340,13 @@ class _RigProblem:
             max_nfev=60,
         )
         x = np.concatenate([found.x, unused])
-        errors = np.linalg.norm(self._errors(x), axis=1)
-        return self._moved(x), self._lenses(x), [errors[self.view == v] for v in range(len(self.lenses))]
+        return self._moved(x), self._lenses(x), self._errors(x)
+
+    def corners(self, frames: Sequence[int], errors: FloatArray) -> tuple[SeenCorners, ...]:
+        """Return the corners by view, seen and as predicted."""
+        number = np.asarray(frames, dtype=np.int64)[self.frame]
+        views = [self.view == v for v in range(len(self.lenses))]
+        return tuple(SeenCorners(number[own], self.xy[own], self.xy[own] + errors[own]) for own in views)
 
     @property
     def lens_at(self) -> int:

@@ -6,21 +6,25 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from ..cameras import lenses_for_take
 from ..errors import InputError
 from ..footage import open_footage, read_frames
 from ..image_fit import image_fit
+from ..shapes import IntArray
 from ..take import Take
-from ..types import CameraRig, Footage, Intrinsics, SolveReport
+from ..types import Footage, Intrinsics, SolveReport
 from ..views import OpenedView
 from .board import Board, Corners, find_corners
 from .board_calibration import solve_lens, solve_rig
+from .fit import Fit, SolvedCameras
 
 _MOST_LOOKS = 150  # frames of one video in which the board is looked for
 _STILLS_FPS = 1.0  # still pictures have no rate; their numbers are their times
 
 
-def rig_from_board(take: Take, opened: Sequence[OpenedView], report: SolveReport) -> CameraRig:
+def cameras_from_board(take: Take, opened: Sequence[OpenedView], report: SolveReport) -> SolvedCameras:
     """Solve lenses and poses from pictures of a board.
 
     Convention:
@@ -54,7 +58,18 @@ def rig_from_board(take: Take, opened: Sequence[OpenedView], report: SolveReport
         "measured_square_m": found.square_m,
     }
     report.facts["board"] = facts
-    return found.rig
+    fits = []
+    for item, film, corners in zip(opened, films, found.corners, strict=True):
+        number = _numbers(item, film)
+        place = {int(n): index for index, n in reversed(list(enumerate(number)))}
+        frame = np.array([place[n] for n in corners.frame], dtype=np.int64)
+        fits.append(Fit(item.name, film, frame, corners.seen, corners.predicted))
+    return SolvedCameras(found.rig, tuple(fits))
+
+
+def _numbers(item: OpenedView, film: Footage) -> IntArray:
+    """(N,) of the film's frames on the take's clock."""
+    return (item.on_take_clock(film.timestamps_s) * film.fps).round().astype(np.int64)
 
 
 def _film(item: OpenedView, pattern: str | None) -> Footage:
@@ -68,8 +83,7 @@ def _film(item: OpenedView, pattern: str | None) -> Footage:
 def _looked_for(board: Board, item: OpenedView, film: Footage) -> list[Corners]:
     """Corners in frames spread over a film; they are numbered by the take's clock."""
     step = max(1, len(film.timestamps_s) // _MOST_LOOKS)
-    numbers = (item.on_take_clock(film.timestamps_s) * film.fps).round().astype(int)
-    wanted = {index: int(number) for index, number in enumerate(numbers) if number % step == 0}
+    wanted = {index: int(number) for index, number in enumerate(_numbers(item, film)) if number % step == 0}
     found = (find_corners(board, image, wanted[index]) for index, image in read_frames(film) if index in wanted)
     return [corners for corners in found if corners is not None]
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import combinations
 
 import cv2
@@ -27,6 +28,7 @@ _LINE = 0.02  # second spread over the first, below which points lie in one line
 _OTHER_POSE_DEG = 3.0
 _AS_GOOD = 2.0  # sigmas, or times the best error: a second pose that fits so well is as good as the first
 _WRONG_SHARE = 0.01  # of the focal length: a median error beyond which no camera explains the clicks
+_BEHIND = 1e3  # normalised coordinates of a point behind the camera
 _SOFT = 2.0  # sigmas beyond which a residual loses weight
 
 Pose = tuple[FloatArray, FloatArray]
@@ -89,43 +91,44 @@ def _pose(lens: Intrinsics, measured: FloatArray, clicks: FloatArray, sigma_px: 
     """Return the one pose of a view that fits, or say why there is none, or two."""
     rays = undistort_points(lens, clicks)
     seen = np.isfinite(rays).all(axis=-1)
-    points, rays, clicks = measured[seen], rays[seen], clicks[seen]
+    points, rays = measured[seen], rays[seen]
     where = f"view {lens.name}"
     if len(points) < FEWEST_POINTS:
         raise DegenerateError(
-            f"{where} shows {len(points)} measured points; a camera needs {FEWEST_POINTS}, better 8 or more, not all in "
-            "one plane"
+            f"{where} shows {len(points)} measured points; a camera needs {FEWEST_POINTS}, better 8, not all in one "
+            "plane"
         )
     spread = np.linalg.svd(points - points.mean(axis=0), compute_uv=False)
     if spread[1] < _LINE * spread[0]:
         raise DegenerateError(f"{where}: its measured points lie in one line; measure points beside it")
-    found = _candidates(lens, points, rays, clicks)
+    focal = _focal_px(lens)
+    found = _candidates(points, rays, focal)
     best_error = found[0][0] if found else np.inf
-    if best_error > _WRONG_SHARE * lens.K[0, 0]:
-        mirrored = _candidates(lens, points * [1, 1, -1], rays, clicks)
+    if best_error > _WRONG_SHARE * focal:
+        mirrored = _candidates(points * [1, 1, -1], rays, focal)
         left_handed = bool(mirrored) and mirrored[0][0] < best_error / 4
-        hint = "the axes are left-handed: x, y, z must be right-handed" if left_handed else "check names, u, v and metres"
+        hint = "the axes are left-handed, make them right-handed" if left_handed else "check names, u, v and metres"
         raise DegenerateError(f"{where}: no camera explains its clicks (median error {best_error:.0f} px); {hint}")
     for error, (R, _) in found[1:]:
         apart_deg = np.degrees(np.linalg.norm(log(R @ found[0][1][0].T)))
         if apart_deg > _OTHER_POSE_DEG and error < _AS_GOOD * max(best_error, sigma_px):
             raise DegenerateError(
                 f"{where}: two poses, {apart_deg:.0f} degrees apart, fit its {len(points)} points alike (errors "
-                f"{best_error:.1f} and {error:.1f} px), since they lie near one plane or far away; add points off the plane"
+                f"{best_error:.1f} and {error:.1f} px), since they lie near one plane; add points off the plane"
             )
     return found[0][1]
 
 
-def _candidates(
-    lens: Intrinsics, points: FloatArray, rays: FloatArray, clicks: FloatArray
-) -> list[tuple[float, Pose]]:
-    """Refined poses from triples of points with their errors, px, best first: root mean square of few, median of many."""
+def _candidates(points: FloatArray, rays: FloatArray, focal: float) -> list[tuple[float, Pose]]:
+    """Poses from triples of points, refined, with their errors in px, best first.
+
+    The error is the root mean square of few points and the median of many, which wild clicks do not move.
+    """
     triples = list(combinations(range(len(points)), 3))
     chosen = [triples[i] for i in np.unique(np.linspace(0, len(triples) - 1, _MOST_TRIPLES).round().astype(int))]
 
     def error_of(pose: Pose) -> float:
-        off = np.linalg.norm(_projected(lens, pose, points) - clicks, axis=-1)
-        off = np.where(np.isfinite(off), off, 1e6)
+        off = focal * np.linalg.norm(_on_rays(pose, points) - rays, axis=-1)
         return float(np.sqrt(np.mean(off**2)) if len(points) < 2 * FEWEST_POINTS else np.median(off))
 
     starts: list[tuple[float, Pose]] = []
@@ -135,7 +138,7 @@ def _candidates(
         poses = [(np.asarray(cv2.Rodrigues(a)[0], float), b.ravel()) for a, b in zip(turns, moves, strict=True)]
         starts += [(error_of(pose), pose) for pose in poses if np.isfinite(pose[1]).all()]
     starts.sort(key=lambda item: item[0])
-    refined = [_refined(lens, pose, points, clicks) for _, pose in _distinct(starts)]
+    refined = [_refined(pose, points, rays, focal) for _, pose in _distinct(starts)]
     return sorted(((error_of(pose), pose) for pose in refined), key=lambda item: item[0])
 
 
@@ -149,14 +152,21 @@ def _distinct(starts: list[tuple[float, Pose]]) -> list[tuple[float, Pose]]:
     return kept
 
 
-def _refined(lens: Intrinsics, start: Pose, points: FloatArray, clicks: FloatArray) -> Pose:
+def _refined(start: Pose, points: FloatArray, rays: FloatArray, focal: float) -> Pose:
     def moved(x: FloatArray) -> Pose:
-        return exp(x[None, :3])[0] @ start[0], start[1] + x[3:]
+        return exp(x[:3]) @ start[0], start[1] + x[3:]
 
     def residuals(x: FloatArray) -> FloatArray:
-        return np.nan_to_num(_projected(lens, moved(x), points) - clicks, nan=1e4).ravel()
+        return focal * (_on_rays(moved(x), points) - rays).ravel()
 
     return moved(least_squares(residuals, np.zeros(6), loss="soft_l1", f_scale=3.0, x_scale="jac", max_nfev=60).x)
+
+
+def _on_rays(pose: Pose, points: FloatArray) -> FloatArray:
+    """(N, 2) normalised coordinates; far out for points behind the camera."""
+    inside = points @ pose[0].T + pose[1]
+    ahead = inside[:, 2:] > 1e-6
+    return np.where(ahead, inside[:, :2] / np.where(ahead, inside[:, 2:], 1.0), _BEHIND)
 
 
 class _Bundle:
@@ -170,22 +180,23 @@ class _Bundle:
         point_sigma_m: float,
         click_sigma_px: float,
     ) -> None:
-        self.lenses, self.measured, self.pixels = lenses, measured, pixels
-        self.point_sigma_m, self.click_sigma_px = point_sigma_m, click_sigma_px
-        self.seen = np.isfinite(pixels).all(axis=-1)
+        self.measured, self.point_sigma_m = measured, point_sigma_m
+        self.rays = [undistort_points(lens, clicks) for lens, clicks in zip(lenses, pixels, strict=True)]
+        self.weight = [_focal_px(lens) / click_sigma_px for lens in lenses]
 
     def solve(self, poses: Sequence[Pose]) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
         """Return rotations, translations, points, and the (6V, 6V) covariance of the poses."""
         R, t = np.stack([pose[0] for pose in poses]), np.stack([pose[1] for pose in poses])
         xyz, count = np.array(self.measured), 6 * len(poses)
-        for _ in range(2):  # the second time its derivatives belong to the answer
+        for loss in ("soft_l1", "cauchy"):  # the second forgets wild clicks, and its derivatives belong to the answer
             base = R, t, xyz
-
-            def residuals(x: FloatArray, base: tuple[FloatArray, FloatArray, FloatArray] = base) -> FloatArray:
-                return self._residuals(*self._moved(base, x))
-
             found = least_squares(
-                residuals, np.zeros(count + xyz.size), loss="soft_l1", f_scale=_SOFT, x_scale="jac", max_nfev=100
+                partial(self._stepped, base),
+                np.zeros(count + xyz.size),
+                loss=loss,
+                f_scale=_SOFT,
+                x_scale="jac",
+                max_nfev=100,
             )
             R, t, xyz = self._moved(base, found.x)
         freedom = max(len(found.fun) - len(found.x), 1)
@@ -200,10 +211,17 @@ class _Bundle:
         steps = x[: 6 * len(R)].reshape(-1, 6)
         return exp(steps[:, :3]) @ R, t + steps[:, 3:], xyz + x[6 * len(R) :].reshape(-1, 3)
 
+    def _stepped(self, base: tuple[FloatArray, FloatArray, FloatArray], x: FloatArray) -> FloatArray:
+        return self._residuals(*self._moved(base, x))
+
     def _residuals(self, R: FloatArray, t: FloatArray, xyz: FloatArray) -> FloatArray:
         parts = [((xyz - self.measured) / self.point_sigma_m).ravel()]
-        for v, lens in enumerate(self.lenses):
-            seen = self.seen[v]
-            off = _projected(lens, (R[v], t[v]), xyz[seen]) - self.pixels[v][seen]
-            parts.append(np.nan_to_num(off / self.click_sigma_px, nan=1e4).ravel())
+        for v, (rays, weight) in enumerate(zip(self.rays, self.weight, strict=True)):
+            seen = np.isfinite(rays).all(axis=-1)
+            parts.append(weight * (_on_rays((R[v], t[v]), xyz[seen]) - rays[seen]).ravel())
         return np.concatenate(parts)
+
+
+def _focal_px(lens: Intrinsics) -> float:
+    """Geometric mean of the two focal lengths, px: pixels per unit of normalised coordinates."""
+    return float(np.sqrt(lens.K[0, 0] * lens.K[1, 1]))

@@ -1,7 +1,7 @@
 """Points of a scene that somebody measured, and where each view shows them: one CSV table.
 
-    name,x_m,y_m,z_m,cam01_u,cam01_v,cam02_u,cam02_v
-    door_top,0.000,2.310,2.050,812.5,240.0,,
+name,x_m,y_m,z_m,cam01_u,cam01_v,cam02_u,cam02_v
+door_top,0.000,2.310,2.050,812.5,240.0,,
 """
 
 from __future__ import annotations
@@ -72,7 +72,9 @@ def _views(head: Sequence[str], where: str) -> list[str]:
     pairs = list(zip(head[4::2], head[5::2], strict=False))
     good = tuple(head[:4]) == _HEAD and len(head) % 2 == 0 and len(pairs) > 0
     if not good or any(u[:-2] != v[:-2] or (u[-2:], v[-2:]) != ("_u", "_v") or len(u) < 3 for u, v in pairs):
-        raise InputError(f"{where}: the first line must be {','.join(_HEAD)},VIEW_u,VIEW_v,… with a pair for every view")
+        raise InputError(
+            f"{where}: the first line must be {','.join(_HEAD)},VIEW_u,VIEW_v,… with a pair for every view"
+        )
     views = [u[:-2] for u, _ in pairs]
     if len(set(views)) < len(views):
         raise InputError(f"{where}: a view stands twice in the first line")

@@ -147,6 +147,22 @@ def draw_keypoints(canvas: Canvas, view: Keypoints2D, frame: int, min_score: flo
                 _line(canvas, np.array([centre - direction, centre + direction]), colour, width)
 
 
+def draw_residuals(canvas: Canvas, seen: FloatArray, predicted: FloatArray) -> None:  # (N, 2) px, twice
+    """Draw what a view saw as crosses and where its camera puts it as rings, joined by a line."""
+    arm = 1.8 * canvas.line
+    ends = canvas.place(seen), canvas.place(predicted)
+    for start, end in zip(*ends, strict=True):
+        if np.isfinite(end).all():
+            _line(canvas, np.array([start, end]), CROSS, 0.7 * canvas.line)
+            centre, radius = _fixed(end), round(2.6 * canvas.line * 2**SHIFT)
+            for colour, width in ((INK, 1.4 * canvas.line), (RIGHT, 0.7 * canvas.line)):
+                cv2.circle(canvas.image, centre.tolist(), radius, colour, max(1, round(width)), cv2.LINE_AA, SHIFT)
+    for colour, width in ((INK, 1.2 * canvas.line), (CROSS, 0.5 * canvas.line)):
+        for centre in ends[0]:
+            for direction in ((arm, arm), (arm, -arm)):
+                _line(canvas, np.array([centre - direction, centre + direction]), colour, width)
+
+
 def draw_caption(canvas: Canvas, text: str) -> None:
     """Write a line of text at the top left, on a dark band. Letters that the font lacks lose their accents."""
     _text_band(canvas, [(text, MIDDLE)], top=True)

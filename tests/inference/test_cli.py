@@ -93,7 +93,7 @@ def test_debug_shows_the_trace(take: Path, capsys: pytest.CaptureFixture[str]) -
 def test_calibrate_writes_our_own_files(take: Path) -> None:
     out = take.parent / "cameras"
     assert main(["calibrate", str(take), "--out", str(out)]) == 0
-    assert {path.name for path in out.iterdir()} == {"cameras.toml", "cameras.npz", "report.json"}
+    assert {path.name for path in out.iterdir()} == {"cameras.toml", "cameras.npz", "report.json", "report.html"}
     given = read_calibration(take.parent / "cameras.toml").cameras
     for again in (read_cameras(out / "cameras.npz").cameras, read_calibration(out / "cameras.toml").cameras.values()):
         for camera, original in zip(again, given.values(), strict=True):

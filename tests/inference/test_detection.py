@@ -11,7 +11,7 @@ import pytest
 from inference.detection import find_keypoints
 from inference.errors import Cancelled, InputError
 from inference.perception.kept_detections import cache_folder, keep_detections, kept_file, read_kept_detections
-from inference.pipeline import rig_of_views, solve
+from inference.pipeline import cameras_of_views, solve
 from inference.progress import Progress
 from inference.take import Take, read_take
 from inference.types import Keypoints2D, SolveReport
@@ -43,7 +43,7 @@ def take(example_take: Path, blazepose_card: object, tmp_path: Path, monkeypatch
 
 def _find(take: Take, progress: Progress, so_far: bool = False) -> list[Keypoints2D]:
     opened, report = open_views(take), SolveReport(take.name)
-    return find_keypoints(take, opened, rig_of_views(take, opened, report).lenses, report, progress, so_far)
+    return find_keypoints(take, opened, cameras_of_views(take, opened, report).rig.lenses, report, progress, so_far)
 
 
 def _same(first: list[Keypoints2D], second: list[Keypoints2D]) -> bool:

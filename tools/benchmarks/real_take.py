@@ -16,7 +16,7 @@ import numpy as np
 from inference.detection import find_keypoints
 from inference.geometry.triangulation import linear_triangulation
 from inference.layouts import place
-from inference.pipeline import people_in_all_views, rig_of_views, solve, tracks_on_one_clock
+from inference.pipeline import cameras_of_views, people_in_all_views, solve, tracks_on_one_clock
 from inference.progress import Progress
 from inference.report import judges
 from inference.shapes import FloatArray
@@ -144,7 +144,7 @@ def _keypoints(take: Take) -> tuple[CameraRig, tuple[Keypoints2D, ...]]:
     """Run the stages of a solve up to the chosen person's 2D keypoints."""
     report = SolveReport(take.name)
     opened = open_views(take)
-    rig = rig_of_views(take, opened, report)
+    rig = cameras_of_views(take, opened, report).rig
     tracks = find_keypoints(take, opened, rig.lenses, report, Progress())
     return rig, people_in_all_views(take, rig, tracks_on_one_clock(take, opened, tracks), report)
 
