@@ -210,7 +210,7 @@ def main(arguments: Sequence[str]) -> int:
 
 def in_environment() -> bool:
     """Tell whether this runs in an environment that has what the tool needs."""
-    return Path(sys.prefix).resolve() == ROOT / ".venv" or not venv_python(ROOT / ".venv").exists()
+    return Path(sys.prefix).resolve() == (ROOT / ".venv").resolve() or not venv_python(ROOT / ".venv").exists()
 
 
 if __name__ == "__main__":
