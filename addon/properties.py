@@ -109,12 +109,15 @@ class SIGHTLINE_PG_view(bpy.types.PropertyGroup):
     problem: StringProperty(description="Why the video cannot be used")
 
     @property
+    def seconds(self) -> float:
+        """Length of the video."""
+        return self.frames / (self.fps or self.found_fps) if self.frames else 0.0
+
+    @property
     def facts(self) -> str:
         """Size, rate and length in words."""
-        if not self.frames:
-            return ""
         rate = self.fps or self.found_fps
-        return f"{self.width}×{self.height}, {rate:.5g} fps, {self.frames / rate:.1f} s"
+        return f"{self.width}×{self.height}, {rate:.5g} fps, {self.seconds:.1f} s" if self.frames else ""
 
 
 class SIGHTLINE_PG_board(bpy.types.PropertyGroup):
@@ -175,9 +178,7 @@ class SIGHTLINE_PG_scene(bpy.types.PropertyGroup):
             ("PERSON", "Person", "From nothing but the person who moves; the lenses must be known"),
         ],
     )
-    calibration_path: StringProperty(
-        name="Calibration", subtype="FILE_PATH", description="The calibration file, or the folder of its files"
-    )
+    calibration_path: StringProperty(name="Calibration", description="The calibration file, or the folder of its files")
     lenses_path: StringProperty(
         name="Lenses",
         subtype="FILE_PATH",

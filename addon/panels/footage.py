@@ -21,7 +21,7 @@ class SIGHTLINE_UL_views(bpy.types.UIList):
     ) -> None:
         row = layout.row(align=True)
         row.prop(item, "name", text="", emboss=False, icon="ERROR" if item.problem else "FILE_MOVIE")
-        row.label(text="cannot be used" if item.problem else item.facts)
+        row.label(text="cannot be used" if item.problem else f"{item.seconds:.1f} s")
 
 
 class SIGHTLINE_PT_footage(Tab, bpy.types.Panel):
@@ -52,6 +52,7 @@ class SIGHTLINE_PT_footage(Tab, bpy.types.Panel):
         column = layout.column()
         column.use_property_split = True
         say(column, view.problem)
+        say(column, view.facts, "INFO")
         column.prop(view, "video", text="Video")
         column.prop(view, "fit")
         column.prop(view, "offset_mode")

@@ -13,6 +13,7 @@ class SIGHTLINE_PT_layers(Tab, bpy.types.Panel):
 
     bl_label = "Layers"
     bl_parent_id = "SIGHTLINE_PT_solve"
+    bl_order = 10
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:

@@ -12,6 +12,7 @@ class SIGHTLINE_PT_views(Tab, bpy.types.Panel):
 
     bl_label = "Views"
     bl_parent_id = "SIGHTLINE_PT_solve"
+    bl_order = 11
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
@@ -35,6 +36,7 @@ class SIGHTLINE_PT_export(Tab, bpy.types.Panel):
 
     bl_label = "Export"
     bl_parent_id = "SIGHTLINE_PT_solve"
+    bl_order = 12
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:

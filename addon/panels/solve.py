@@ -42,6 +42,7 @@ class SIGHTLINE_PT_settings(Tab, bpy.types.Panel):
 
     bl_label = "Settings"
     bl_parent_id = "SIGHTLINE_PT_solve"
+    bl_order = 20
     bl_options = {"DEFAULT_CLOSED"}
 
     def draw_header(self, context: bpy.types.Context) -> None:
