@@ -50,11 +50,14 @@ def cholesky_factor(
     if not floor > 0:
         raise ShapeError(f"floor is {floor}: the diagonal of a Cholesky factor has to stay above zero")
     wide = _widened(raw)
-    rows, columns = torch.tril_indices(size, size, device=raw.device)
-    values = torch.where(rows == columns, functional.softplus(wide) + floor, wide)
-    factor = wide.new_zeros((*raw.shape[:-1], size, size))
-    factor[..., rows, columns] = values
-    return factor
+    zero = torch.zeros_like(wide[..., 0])
+    rows = []
+    for row in range(size):  # stacked, not written in place: that is what can be exported
+        first = row * (row + 1) // 2
+        below = [wide[..., first + column] for column in range(row)]
+        diagonal = functional.softplus(wide[..., first + row]) + floor
+        rows.append(torch.stack([*below, diagonal, *[zero] * (size - row - 1)], dim=-1))
+    return torch.stack(rows, dim=-2)
 
 
 def student_nll(

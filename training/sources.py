@@ -18,6 +18,24 @@ from .trainer.task import Batch
 HELD_OUT_SEED = 900_000_001  # of validation; no config's seed comes near it
 SOURCES = ("synthetic", "stick_figures")
 
+
+@dataclass(frozen=True)
+class Origin:
+    """Where the samples of a source come from, and what that means for a model trained on them."""
+
+    what: str
+    licence: str  # of such a model
+
+
+ORIGINS = {
+    "synthetic": Origin(
+        "synthetic people rendered by training/data (bodies: MakeHuman, CC0; motion: CMU Graphics Lab, free for any use, "
+        "created with funding from NSF EIA-0196217; panoramas: Poly Haven, CC0)",
+        "GPL-3.0-or-later",
+    ),
+    "stick_figures": Origin("stick figures drawn by training/stick_figures.py; for tests alone", "CC0-1.0"),
+}
+
 KeypointSource = Callable[[int, int], Batch]  # number of the first sample, how many
 
 

@@ -26,7 +26,7 @@ KINDS: dict[str, tuple[frozenset[str], frozenset[str]]] = {
     for kind, (needed, allowed) in {
         "heatmap": ("heatmaps", "cells"),
         "simcc": ("simcc_x simcc_y", "split_ratio values"),
-        "regression": ("keypoints", "sigma scores unit"),
+        "regression": ("keypoints", "covariance sigma scores unit"),
         "blazepose_landmarks": ("landmarks heatmaps presence", "mask world"),
         "blazepose_boxes": ("boxes scores", ""),
         "boxes": ("boxes scores", ""),

@@ -45,7 +45,7 @@ _DECODERS = {
 _TENSORS = {  # outputs that the decoders read, of those that a card may name
     "heatmap": ("heatmaps",),
     "simcc": ("simcc_x", "simcc_y"),
-    "regression": ("keypoints", "sigma", "scores"),
+    "regression": ("keypoints", "covariance", "sigma", "scores"),
     "blazepose_landmarks": ("landmarks", "heatmaps", "presence"),
     "blazepose_boxes": ("boxes", "scores"),
     "boxes": ("boxes", "scores"),

@@ -1,4 +1,4 @@
-"""Keypoints that a network gives as numbers, with its own standard deviations where it has them."""
+"""Keypoints that a network gives as numbers, with its own covariances or standard deviations where it has them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ def decode_regression(card: ModelCard, outputs: dict[str, FloatArray]) -> CropKe
     Convention:
         ``keypoints`` is (N, J, 2), or (N, J, 3) with the score last; ``unit = "share"`` counts from the
         input's edge in parts of its size, ``"px"`` in its pixels (centre of the first is 0). ``sigma``
-        (N, J, 1 or 2) is in the same unit; without it the covariance is 0 and the card's noise is all.
+        (N, J, 1 or 2) is in the same unit, ``covariance`` (N, J, 2, 2) in its square; without either the
+        covariance is 0 and the card's noise is all.
         Without scores every finite keypoint has score 1.
 
     Args:
@@ -36,8 +37,21 @@ def decode_regression(card: ModelCard, outputs: dict[str, FloatArray]) -> CropKe
         score = outputs[card.outputs["scores"]].astype(np.float64).reshape(points.shape[:2])
     else:
         score = points[..., 2] if points.shape[-1] == 3 else np.ones(points.shape[:2])
-    sigma = np.zeros(points.shape[:2] + (1,))
+    return crop_keypoints(xy, _covariance(card, outputs, points.shape[:2], size), np.nan_to_num(score))
+
+
+def _covariance(
+    card: ModelCard, outputs: dict[str, FloatArray], keypoints: tuple[int, ...], size: FloatArray
+) -> FloatArray:
+    if "covariance" in card.outputs:
+        covariance = outputs[card.outputs["covariance"]].astype(np.float64)
+        if covariance.shape != (*keypoints, 2, 2):
+            raise ModelError(
+                f"{card.path.name}: covariance must be (N, J, 2, 2) of the same keypoints, not the shape "
+                f"{covariance.shape}"
+            )
+        return covariance * size[:, None] * size
+    sigma = np.zeros((*keypoints, 1))
     if "sigma" in card.outputs:
-        sigma = outputs[card.outputs["sigma"]].astype(np.float64).reshape(*points.shape[:2], -1)
-    covariance = (sigma * size)[..., None] ** 2 * np.eye(2)
-    return crop_keypoints(xy, covariance, np.nan_to_num(score))
+        sigma = outputs[card.outputs["sigma"]].astype(np.float64).reshape(*keypoints, -1)
+    return (sigma * size)[..., None] ** 2 * np.eye(2)

@@ -65,8 +65,12 @@ class KeypointNetwork(nn.Module):
         known = torch.cat([here, spread, flat.max(dim=-1, keepdim=True).values], dim=-1)
         state = torch.relu(self.local(known) + overall[:, None])
         read = (state[..., None] * self.readout).sum(dim=2) + self.readout_bias
-        nu = _LOWEST_NU + functional.softplus(self.raw_nu)
-        return KeypointOutput(maps, xy, cholesky_factor(read[..., :3], 2, FLOOR_PX), read[..., 3], nu)
+        factor = cholesky_factor(read[..., :3], 2, FLOOR_PX)
+        return KeypointOutput(maps, xy, factor, read[..., 3], self.degrees_of_freedom())
+
+    def degrees_of_freedom(self) -> Tensor:
+        """Return ν (J,) of every joint's Student t."""
+        return _LOWEST_NU + functional.softplus(self.raw_nu)
 
     def _moments(self, maps: Tensor) -> tuple[Tensor, Tensor]:
         """Mean in px (N, J, 2), and the spread (N, J, 3) in cells: deviations and correlation."""

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from inference.errors import InputError
 from inference.perception.boxes import overlap, suppress
+from inference.shapes import FloatArray
 
 from ..networks.backbone import NetworkSettings
 from ..networks.person import STRIDE, PersonNetwork, ShippedPersons
@@ -84,21 +85,13 @@ class PersonTask:
         assert isinstance(model, PersonNetwork)
         shipped = ShippedPersons(model).eval()
         device = next(model.parameters()).device
-        scores, correct, overlaps, people = [], [], [], 0
+        parts = []
         for batch in self.held_out():
             with torch.no_grad():
                 corners, score = (part.cpu().double().numpy() for part in shipped(pictures(batch).to(device)))
-            for found, sure, truth in zip(corners, score, batch["boxes"].double().numpy(), strict=True):
-                truth = truth[np.isfinite(truth).all(axis=1)]
-                people += len(truth)
-                hit, how_well, confidence = _matched(found, sure, truth)
-                scores.append(confidence)
-                correct.append(hit)
-                overlaps.append(how_well[hit])
-        return {
-            "ap_50": average_precision(np.concatenate(scores), np.concatenate(correct), people),
-            "overlap": float(np.concatenate(overlaps).mean()) if any(len(o) for o in overlaps) else 0.0,
-        }
+            parts.append((corners, score, batch["boxes"].double().numpy()))
+        corners, score, truth = (np.concatenate(part) for part in zip(*parts, strict=True))
+        return person_scores(corners, score, truth)
 
     def held_out(self) -> Iterator[Batch]:
         """Yield the validation pictures in batches."""
@@ -157,6 +150,27 @@ def generalised_overlap(first: Tensor, second: Tensor) -> Tensor:
     low, high = torch.minimum(first[..., :2], second[..., :2]), torch.maximum(first[..., 2:], second[..., 2:])
     around = (high - low).prod(dim=-1).clamp(min=1e-6)
     return shared / union.clamp(min=1e-6) - (around - union) / around
+
+
+def person_scores(
+    corners: FloatArray,  # (N, M, 4) px
+    score: FloatArray,  # (N, M)
+    truth: FloatArray,  # (N, P, 4) px, NaN where nobody is
+) -> dict[str, float]:
+    """Summarise boxes: average precision at half overlap, and the mean overlap of those found."""
+    scores, correct, overlaps, people = [], [], [], 0
+    for found, sure, true in zip(corners, score, truth, strict=True):
+        known = true[np.isfinite(true).all(axis=1)]
+        people += len(known)
+        hit, how_well, confidence = _matched(found, sure, known)
+        scores.append(confidence)
+        correct.append(hit)
+        overlaps.append(how_well[hit])
+    found = np.concatenate(overlaps)
+    return {
+        "ap_50": average_precision(np.concatenate(scores), np.concatenate(correct), people),
+        "overlap": float(found.mean()) if len(found) else 0.0,
+    }
 
 
 def average_precision(score: np.ndarray, correct: np.ndarray, people: int) -> float:

@@ -122,6 +122,23 @@ def test_regression_in_pixels_without_sigma(tmp_path: Path) -> None:
     assert found.person_score[0] == pytest.approx(0.7 * 16 / 17)
 
 
+def test_regression_with_its_own_covariance(tmp_path: Path) -> None:
+    """In shares of 48 × 64 px: (0.0025, 0.0005, 0.01) become 48² · 0.0025, 48 · 64 · 0.0005, 64² · 0.01 px²."""
+    share = (TRUE + 0.5) / SIZE
+    own = np.tile(np.array([[0.0025, 0.0005], [0.0005, 0.01]]), (17, 1, 1))
+    outputs = {"keypoints": share, "covariance": own, "scores": np.full(17, 0.7)}
+    card, values = loaded(tmp_path, "regression", outputs, {"unit": "share"})
+    expected = [[5.76, 1.536], [1.536, 40.96]]
+    np.testing.assert_allclose(decode_regression(card, values).covariance[1, 4], expected, rtol=1e-4)
+
+
+def test_a_covariance_of_other_keypoints_is_refused(tmp_path: Path) -> None:
+    outputs = {"keypoints": TRUE, "covariance": np.zeros((16, 2, 2)), "scores": np.full(17, 0.7)}
+    card, values = loaded(tmp_path, "regression", outputs)
+    with pytest.raises(ModelError, match=r"covariance must be \(N, J, 2, 2\).* shape \(2, 16, 2, 2\)"):
+        decode_regression(card, values)
+
+
 @pytest.mark.parametrize(
     ("kind", "outputs", "decode"),
     [
