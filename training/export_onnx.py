@@ -1,8 +1,8 @@
 """Ship a trained model: ``python training/export_onnx.py RUN --out F.onnx [--parity F.npz] [--precision int8]``.
 
-Writes the network and, beside it, its model card ``F.toml``: data, licences, commit, hash, and what was measured through
-ONNX Runtime and the decoder of `inference` on held-out samples: accuracy, calibration of the covariance, and for fp16 and
-int8 the change against fp32. ``python -m inference models add F.toml`` then makes it a detector of this machine.
+Writes the network and, beside it, its model card ``F.toml``: data, licences, commit, hash, and what was measured on
+held-out samples through ONNX Runtime and the decoder of `inference`: accuracy, calibration of the covariance, and for
+fp16 and int8 the change against fp32. ``python -m inference models add F.toml`` makes it a detector of this machine.
 """
 
 from __future__ import annotations

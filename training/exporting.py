@@ -47,7 +47,8 @@ def export(shipped: Shipped, path: Path) -> None:
     with warnings.catch_warnings(), torch.no_grad():
         # The newer exporter needs another package and gives the same graph.
         warnings.simplefilter("ignore", DeprecationWarning)
-        warnings.simplefilter("ignore", torch.jit.TracerWarning)  # shapes that are checked are fixed
+        # The shapes that it tells of are fixed.
+        warnings.filterwarnings("ignore", "(Converting|Iterating)")
         torch.onnx.export(
             shipped.module.eval(),
             (picture,),

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import dataclasses
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 
 import torch
 
@@ -14,6 +16,7 @@ from inference.layouts import layout
 
 from . import stick_figures
 from .trainer.task import Batch
+from .view_cache import SHARD, cached
 
 HELD_OUT_SEED = 900_000_001  # of validation; no config's seed comes near it
 SOURCES = ("synthetic", "stick_figures")
@@ -29,14 +32,14 @@ class Origin:
 
 ORIGINS = {
     "synthetic": Origin(
-        "synthetic people rendered by training/data (bodies: MakeHuman, CC0; motion: CMU Graphics Lab, free for any use, "
-        "created with funding from NSF EIA-0196217; panoramas: Poly Haven, CC0)",
+        "synthetic people rendered by training/data (bodies: MakeHuman, CC0; motion: CMU Graphics Lab, free for any "
+        "use, created with funding from NSF EIA-0196217; panoramas: Poly Haven, CC0)",
         "GPL-3.0-or-later",
     ),
     "stick_figures": Origin("stick figures drawn by training/stick_figures.py; for tests alone", "CC0-1.0"),
 }
 
-KeypointSource = Callable[[int, int], Batch]  # number of the first sample, how many
+Source = Callable[[int, int], Batch]  # number of the first sample, how many
 
 
 @dataclass(frozen=True)
@@ -48,6 +51,8 @@ class DataSettings:
     size: tuple[int, int] = (192, 256)  # (width, height) px of the network's input
     views: int = 0  # different samples that are made; 0 = a new one every time
     validation_views: int = 256
+    pack: str = "out/people.npz"  # what synthetic people are made of: training/data/make_pack.py
+    cache: str = ""  # folder that keeps ``views`` samples once they are made; "" = none
 
     def __post_init__(self) -> None:
         if self.source not in SOURCES:
@@ -59,7 +64,7 @@ class DataSettings:
             raise InputError("[data]: views must not be negative, and validation_views must be above 0")
 
 
-def keypoint_source(settings: DataSettings, seed: int) -> KeypointSource:
+def keypoint_source(settings: DataSettings, seed: int, held_out: bool = False) -> Source:
     """Return what makes crops of single people with their keypoints.
 
     Batches hold ``image`` (N, 3, H, W) uint8 RGB, ``xy`` (N, J, 2) px, ``inside`` and ``visible`` (N, J) bool.
@@ -70,22 +75,49 @@ def keypoint_source(settings: DataSettings, seed: int) -> KeypointSource:
     if settings.source == "stick_figures":
         if settings.layout != stick_figures.LAYOUT:
             raise InputError(f"[data]: stick figures have the layout {stick_figures.LAYOUT!r} alone")
-        return _limited(partial(stick_figures.keypoint_samples, size=settings.size, seed=seed), settings.views)
-    raise InputError(f"[data]: source {settings.source!r} is not there")
+        made = partial(stick_figures.keypoint_samples, size=settings.size, seed=seed)
+    else:
+        from . import synthetic_source  # here: smoke runs and tests need no renderer
+
+        made = synthetic_source.keypoint_samples(Path(settings.pack), settings.size, seed, held_out, settings.layout)
+    return _kept(made, settings, seed, "held_out" if held_out else "crops")
 
 
-def person_source(settings: DataSettings, seed: int) -> KeypointSource:
+def person_source(settings: DataSettings, seed: int, held_out: bool = False) -> Source:
     """Return what makes pictures of several people: ``image``, and ``boxes`` (N, P, 4) px, NaN where nobody is.
 
     Raises:
         InputError: the source needs something that is not there.
     """
     if settings.source == "stick_figures":
-        return _limited(partial(stick_figures.person_samples, size=settings.size, seed=seed), settings.views)
-    raise InputError(f"[data]: source {settings.source!r} is not there")
+        made = partial(stick_figures.person_samples, size=settings.size, seed=seed)
+    else:
+        from . import synthetic_source  # here: smoke runs and tests need no renderer
+
+        made = synthetic_source.person_samples(Path(settings.pack), settings.size, seed, held_out)
+    return _kept(made, settings, seed, "held_out_pictures" if held_out else "pictures")
 
 
-def _limited(source: KeypointSource, views: int) -> KeypointSource:
+def held_out_settings(settings: DataSettings) -> DataSettings:
+    """Return the settings of the validation samples: as many different ones as are wanted, kept where samples are."""
+    whole_files = -(-settings.validation_views // SHARD) * SHARD
+    return dataclasses.replace(settings, views=whole_files if settings.cache else 0)
+
+
+def validation_batches(source: Source, views: int, size: int = 16) -> Iterator[Batch]:
+    """Yield the first samples of a source in batches."""
+    for first in range(0, views, size):
+        yield source(first, min(size, views - first))
+
+
+def _kept(source: Source, settings: DataSettings, seed: int, what: str) -> Source:
+    if settings.cache and settings.views:
+        name = f"{settings.source}_{what}_{settings.size[0]}x{settings.size[1]}_{seed}"
+        return cached(source, Path(settings.cache) / name, settings.views)
+    return _limited(source, settings.views)
+
+
+def _limited(source: Source, views: int) -> Source:
     """Let sample numbers run around a limited number of views."""
     if not views:
         return source

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -22,11 +22,11 @@ from ..losses import gaussian_heatmap, jensen_shannon, student_loss
 from ..metrics import pck
 from ..networks.backbone import NetworkSettings
 from ..networks.keypoints import KeypointNetwork
-from ..sources import HELD_OUT_SEED, DataSettings, KeypointSource, keypoint_source
+from ..sources import HELD_OUT_SEED, DataSettings, Source, held_out_settings, keypoint_source, validation_batches
 from ..trainer.settings import TrainingSettings
 from ..trainer.task import Batch
 
-_VALIDATION_BATCH = 16
+_HIDDEN_SCORE = 0.4
 
 
 @dataclass(frozen=True)
@@ -60,13 +60,20 @@ class KeypointTask:
         self._loss: KeypointLossSettings = tables["loss"]
         self._seed = seed
         self.joint_names = layout(self.data.layout).joint_names
-        self._source: KeypointSource | None = None
+        self._source: Source | None = None
+        self._held_out: list[Batch] = []
 
     @classmethod
     def smoke(cls, tables: Mapping[str, Any], settings: TrainingSettings) -> tuple[Mapping[str, Any], TrainingSettings]:
         """Few small stick figures, seen again and again."""
         data = dataclasses.replace(
-            tables["data"], source="stick_figures", size=(96, 128), views=12, validation_views=8, layout="sightline_29"
+            tables["data"],
+            source="stick_figures",
+            cache="",
+            size=(96, 128),
+            views=12,
+            validation_views=8,
+            layout="sightline_29",
         )
         plain = AugmentationSettings(turn_deg=0, scale=0, shift=0, mirror=0, colour=0.1, noise=0.01, blur=0, cover=0)
         return {**tables, "data": data, "augmentation": plain}, smoke_settings(settings)
@@ -93,7 +100,7 @@ class KeypointTask:
         target = gaussian_heatmap(cells, (columns, output.heatmaps.shape[-2]), self._loss.target_sigma)
         shape = (jensen_shannon(output.heatmaps, target) * inside).mean()
         likelihood = student_loss(batch["xy"] - output.xy, output.factor, output.nu, inside) * share
-        seen = functional.binary_cross_entropy_with_logits(output.visibility.float(), batch["visible"].float())
+        seen = functional.binary_cross_entropy_with_logits(output.visibility.float(), seen_share(batch))
         total = self._loss.shape * shape + self._loss.likelihood * likelihood + self._loss.visibility * seen
         return total, {"shape": shape, "nll": likelihood, "visibility": seen}
 
@@ -104,11 +111,12 @@ class KeypointTask:
         error, covariance, truth = (np.concatenate(part) for part in zip(*found, strict=True))
         return keypoint_scores(error, covariance, truth, self.joint_names)
 
-    def held_out(self) -> Iterator[Batch]:
-        """Yield the validation crops, unchanged, in batches."""
-        source = keypoint_source(dataclasses.replace(self.data, views=0), HELD_OUT_SEED)
-        for first in range(0, self.data.validation_views, _VALIDATION_BATCH):
-            yield source(first, min(_VALIDATION_BATCH, self.data.validation_views - first))
+    def held_out(self) -> list[Batch]:
+        """Return the validation crops, unchanged, in batches, made once."""
+        if not self._held_out:
+            source = keypoint_source(held_out_settings(self.data), HELD_OUT_SEED, held_out=True)
+            self._held_out = list(validation_batches(source, self.data.validation_views))
+        return self._held_out
 
 
 def smoke_settings(settings: TrainingSettings) -> TrainingSettings:
@@ -126,9 +134,17 @@ def smoke_settings(settings: TrainingSettings) -> TrainingSettings:
     )
 
 
+def seen_share(batch: Batch) -> Tensor:
+    """Return what the score of a joint (N, J) should be: 1 seen, 0 outside; a joint that something hides is in between.
+
+    The mean over the joints then tells a person from none, though half of a body's joints are hidden from any side.
+    """
+    return torch.where(batch["visible"], 1.0, torch.where(batch["inside"], _HIDDEN_SCORE, 0.0))
+
+
 def pictures(batch: Batch) -> Tensor:
     """Return the pictures of a batch as the network takes them: 0–1."""
-    return batch["image"].float() / 255
+    return (batch["image"].float() / 255).contiguous(memory_format=torch.channels_last)
 
 
 def measured(model: nn.Module, batch: Batch, device: torch.device) -> tuple[FloatArray, FloatArray, FloatArray]:

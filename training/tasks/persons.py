@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -17,12 +17,10 @@ from inference.shapes import FloatArray
 
 from ..networks.backbone import NetworkSettings
 from ..networks.person import STRIDE, PersonNetwork, ShippedPersons
-from ..sources import HELD_OUT_SEED, DataSettings, person_source
+from ..sources import HELD_OUT_SEED, DataSettings, Source, held_out_settings, person_source, validation_batches
 from ..trainer.settings import TrainingSettings
 from ..trainer.task import Batch
 from .keypoints import pictures, smoke_settings
-
-_VALIDATION_BATCH = 16
 
 
 @dataclass(frozen=True)
@@ -50,13 +48,15 @@ class PersonTask:
         self.data: DataSettings = tables["data"]
         self._network: NetworkSettings = tables["network"]
         self._loss: PersonLossSettings = tables["loss"]
-        self._source = person_source(self.data, seed)
+        self._seed = seed
+        self._source: Source | None = None
+        self._held_out: list[Batch] = []
 
     @classmethod
     def smoke(cls, tables: Mapping[str, Any], settings: TrainingSettings) -> tuple[Mapping[str, Any], TrainingSettings]:
         """Few small pictures of stick figures, seen again and again."""
         data = dataclasses.replace(
-            tables["data"], source="stick_figures", size=(128, 128), views=12, validation_views=8
+            tables["data"], source="stick_figures", cache="", size=(128, 128), views=12, validation_views=8
         )
         return {**tables, "data": data}, smoke_settings(settings)
 
@@ -66,6 +66,8 @@ class PersonTask:
 
     def batch(self, first: int, count: int) -> Batch:
         """Make pictures with boxes."""
+        if self._source is None:  # made where it is used: with workers, in each of them
+            self._source = person_source(self.data, self._seed)
         return self._source(first, count)
 
     def loss(self, model: nn.Module, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
@@ -93,11 +95,12 @@ class PersonTask:
         corners, score, truth = (np.concatenate(part) for part in zip(*parts, strict=True))
         return person_scores(corners, score, truth)
 
-    def held_out(self) -> Iterator[Batch]:
-        """Yield the validation pictures in batches."""
-        source = person_source(dataclasses.replace(self.data, views=0), HELD_OUT_SEED)
-        for first in range(0, self.data.validation_views, _VALIDATION_BATCH):
-            yield source(first, min(_VALIDATION_BATCH, self.data.validation_views - first))
+    def held_out(self) -> list[Batch]:
+        """Return the validation pictures in batches, made once."""
+        if not self._held_out:
+            source = person_source(held_out_settings(self.data), HELD_OUT_SEED, held_out=True)
+            self._held_out = list(validation_batches(source, self.data.validation_views))
+        return self._held_out
 
 
 def middles(
