@@ -18,7 +18,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path[0] = str(ROOT)  # not this folder, whose files would stand for packages of the same name
+if __name__ == "__main__":
+    sys.path[0] = str(ROOT)  # not this folder, whose files would stand for packages of the same name
 
 import torch  # noqa: E402  the checkout is on the path only now
 

@@ -1,0 +1,77 @@
+"""The keypoint network: sizes, and that positions and spreads are those of its heatmaps."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from inference.errors import InputError
+from training.losses import gaussian_heatmap
+from training.networks.backbone import NetworkSettings
+from training.networks.keypoints import KeypointNetwork, ShippedKeypoints
+from training.tasks.known import TASKS
+from training.trainer.settings import read_config
+
+SMALL = NetworkSettings((8, 8), (1, 1))
+
+
+def parameters(module: torch.nn.Module) -> int:
+    return sum(value.numel() for value in module.parameters())
+
+
+def test_sizes_of_the_shipped_networks(project_root):
+    """S about 1.5 million, M about 6 million and at most 16 MiB as float16."""
+    for name, low, high in (("detector_s", 1.3e6, 1.7e6), ("detector_m", 5.5e6, 16 * 2**20 / 2)):
+        config = read_config(project_root / "training" / "configs" / f"{name}.toml", TASKS)
+        task = TASKS["detector"]["keypoints"](config.tables, 1)
+        assert low < parameters(task.model()) < high
+
+
+def test_shapes_and_the_start():
+    torch.manual_seed(0)
+    network = KeypointNetwork(SMALL, 5, (64, 96)).eval()
+    output = network(torch.rand(2, 3, 96, 64))
+    assert output.heatmaps.shape == (2, 5, 24, 16)
+    torch.testing.assert_close(output.heatmaps.sum(dim=(2, 3)), torch.ones(2, 5))
+    assert output.xy.shape == (2, 5, 2) and output.factor.shape == (2, 5, 2, 2)
+    torch.testing.assert_close(output.nu, torch.full((5,), 5.0), atol=0.01, rtol=0)
+    # Before training the factor is softplus(8) + 0.25 px for every joint.
+    torch.testing.assert_close(output.factor[0, 0], 8.2503 * torch.eye(2), atol=1e-3, rtol=0)
+
+
+def test_the_mean_and_spread_of_a_known_heatmap():
+    """A Gaussian at cell (5.25, 7.5) with σ 1.5 lies at pixel 4 (c + 0.5) - 0.5."""
+    network = KeypointNetwork(SMALL, 1, (64, 96))
+    maps = gaussian_heatmap(torch.tensor([[[5.25, 7.5]]]), (16, 24), 1.5)
+    xy, spread = network._moments(maps)
+    np.testing.assert_allclose(xy[0, 0], [4 * 5.75 - 0.5, 4 * 8.0 - 0.5], atol=2e-2)
+    np.testing.assert_allclose(spread[0, 0], [1.5, 1.5, 0.0], atol=2e-2)
+
+
+def test_the_covariance_is_the_scale_matrix_times_nu_over_nu_minus_two():
+    torch.manual_seed(1)
+    network = KeypointNetwork(SMALL, 3, (64, 96)).eval()
+    with torch.no_grad():
+        network.readout.normal_()
+    picture = torch.rand(1, 3, 96, 64)
+    xy, covariance, scores = ShippedKeypoints(network)(picture)
+    output = network(picture)
+    torch.testing.assert_close(
+        covariance, output.factor @ output.factor.mT * (output.nu / (output.nu - 2))[:, None, None]
+    )
+    torch.testing.assert_close(xy, output.xy)
+    assert ((scores > 0) & (scores < 1)).all()
+    assert covariance[0, 0, 0, 1] != 0
+
+
+def test_the_network_sees_brightness_as_it_is_shipped():
+    """Normalisation is inside: pictures of 0-1 come in, whatever their mean."""
+    network = KeypointNetwork(SMALL, 1, (64, 96)).eval()
+    dark, bright = network(torch.zeros(1, 3, 96, 64)), network(torch.ones(1, 3, 96, 64))
+    assert not torch.equal(dark.heatmaps, bright.heatmaps)
+
+
+def test_settings_that_do_not_fit_are_refused():
+    with pytest.raises(InputError, match="must be as many"):
+        NetworkSettings((8, 16), (1,))

@@ -1,0 +1,57 @@
+"""The command `training/train.py`: every configuration passes its smoke run, and mistakes end with one line."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from training import train as command
+from training.trainer.loop import Result, TrainingError
+
+CONFIGS = ("detector_m", "person", "detector_s_cpu")  # detector_s: test_exporting.py, as a process of its own
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_every_config_passes_its_smoke_run(project_root, tmp_path, capsys, name):
+    config = project_root / "training" / "configs" / f"{name}.toml"
+    assert command.main([str(config), "--smoke", "--out", str(tmp_path)]) == 0
+    losses = [json.loads(line)["loss"] for line in capsys.readouterr().out.splitlines() if '"loss"' in line]
+    assert losses[-1] < 0.9 * losses[0]
+
+
+def test_no_config_is_forgotten(project_root):
+    assert {path.stem for path in (project_root / "training" / "configs").glob("*.toml")} == {*CONFIGS, "detector_s"}
+
+
+def test_a_loss_that_does_not_fall_fails():
+    """Negative control of the smoke run."""
+    with pytest.raises(TrainingError, match="the loss did not fall: 1 over the first 4 steps, 0.99 over the last"):
+        command.check_fall(Result(20, [1.0] * 10 + [0.99] * 10, {}, 3.0))
+    with pytest.raises(TrainingError, match="did not fall"):
+        command.check_fall(Result(3, [3.0, 2.0, 1.0], {}, 3.0))
+    command.check_fall(Result(20, [1.0] * 10 + [0.9] * 10, {}, 3.0))
+
+
+@pytest.mark.parametrize(
+    ("text", "arguments", "message"),
+    [
+        ("system = 'detektor'", [], "unknown system 'detektor'; did you mean 'detector'?"),
+        ("system = 'detector'", ["--device", "cuda:7"], "has no CUDA; use --device cpu"),
+        ("system = 'detector'", ["--device", "gpu"], "--device 'gpu' is not known"),
+        ("system = 'detector'", ["--resume"], "no checkpoint here"),
+        ("system = 'detector'\n[data]\npack = 'nothing.npz'", [], "nothing.npz: no such pack"),
+    ],
+)
+def test_mistakes_are_one_line(tmp_path, capsys, text, arguments, message):
+    (tmp_path / "c.toml").write_text(text)
+    assert command.main([str(tmp_path / "c.toml"), "--out", str(tmp_path / "run"), *arguments]) == 2
+    told = capsys.readouterr().err
+    assert message in told and told.count("\n") == 1
+
+
+def test_a_finished_run_is_not_overwritten(tmp_path, capsys):
+    (tmp_path / "c.toml").write_text("system = 'detector'")
+    (tmp_path / "checkpoint.safetensors").write_bytes(b"x")
+    assert command.main([str(tmp_path / "c.toml"), "--out", str(tmp_path)]) == 2
+    assert "holds a checkpoint already" in capsys.readouterr().err
