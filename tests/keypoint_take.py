@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -26,12 +27,20 @@ def write_openpose(folder: Path, view: Keypoints2D) -> None:
         (folder / f"clip_{frame:012d}_keypoints.json").write_text(json.dumps({"version": 1.3, "people": people}))
 
 
-def write_take(folder: Path, frames: int = 24, cameras: int = 3, noise: Noise = QUIET, seed: int = 1) -> Scene:
-    """Write ``take.toml``, ``cameras.toml`` and the keypoints of every view; returns the truth."""
-    scene = make_scene(frames=frames, cameras=cameras, fps=60.0, seed=seed)
+def write_take(
+    folder: Path, frames: int = 24, cameras: int = 3, noise: Noise = QUIET, seed: int = 1, people: int = 1
+) -> Scene:
+    """Write ``take.toml``, ``cameras.toml`` and the keypoints of every view; returns the truth.
+
+    Several people stand in another order in every view, as they do in a detector's files.
+    """
+    scene = make_scene(frames=frames, cameras=cameras, fps=60.0, seed=seed, people=people)
     write_anipose_toml(folder / "cameras.toml", scene.rig.cameras)
-    lines = ["[take]", 'name = "dance"', "[calibration]", 'source = "cameras.toml"']
-    for view in observe(scene, noise, seed=seed):
+    lines = ["[take]", 'name = "dance"', f"persons = {people}", "[calibration]", 'source = "cameras.toml"']
+    for number, view in enumerate(observe(scene, noise, seed=seed)):
+        turned = np.roll(np.arange(people), number)
+        kept = {name: getattr(view, name)[:, turned] for name in ("xy", "covariance", "score")}
+        view = replace(view, **kept)
         write_openpose(folder / "keypoints" / view.view, view)
         lines += ["[[view]]", f'name = "{view.view}"', f'keypoints = "keypoints/{view.view}"']
         lines += ['keypoint_layout = "coco_17"', "fps = 60"]

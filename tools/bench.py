@@ -23,7 +23,7 @@ sys.path.insert(0, str(ROOT))
 
 from inference.errors import SolveError  # noqa: E402  the checkout is on the path only now
 from inference.report.record import versions  # noqa: E402
-from tools.benchmarks import real_take, scenes, stations  # noqa: E402
+from tools.benchmarks import people, real_take, scenes, stations  # noqa: E402
 from tools.benchmarks.peers import Peers, installed_peers  # noqa: E402
 from tools.benchmarks.rows import Row, as_text, skipped  # noqa: E402
 
@@ -39,6 +39,7 @@ def parts_of(shared: Path, peers: Peers) -> dict[str, Part]:
         "openpose": lambda: real_take.from_openpose(shared),
         "speed": lambda: scenes.speed(peers),
         "scenes": lambda: scenes.accuracy(peers),
+        "people": people.people,
         "heatmaps": stations.heatmaps,
         "detector": lambda: stations.detector(video),
         "blender": stations.blender,

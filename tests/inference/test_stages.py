@@ -1,0 +1,108 @@
+"""Every stage shows in the result: where its output is dropped, what the user gets changes, and for the worse."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from inference import pipeline
+from inference.files.anipose_toml import write_anipose_toml
+from inference.motion import estimate, kinematics
+from inference.pipeline import solve
+from inference.take import read_take
+from inference.types import Flag, Solution
+from tests.keypoint_take import write_take
+from tests.synthetic import BASE, Scene, disturbed_rig
+
+HARD = replace(BASE, sigma_px=4.0, offset_px=4.0, swaps=0.1)
+
+
+def joint_error_m(solution: Solution, scene: Scene) -> float:
+    order = [solution.solved.joint_names.index(name) for name in scene.joint_names]
+    return float(np.nanmean(np.linalg.norm(solution.solved.xyz[:, :, order] - scene.xyz, axis=-1)))
+
+
+def turned_deg(first: Solution, second: Solution) -> float:
+    """Largest difference of any bone's rotation: what Blender's keyframes hold."""
+    same = np.abs((first.motion.local_rotation * second.motion.local_rotation).sum(axis=-1)).clip(0, 1)
+    return float(np.rad2deg(2 * np.arccos(same)).max())
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Scene, Solution]:
+    """A take with swaps and standing errors, solved with all stages; its cameras are off and say so."""
+    folder = tmp_path_factory.mktemp("stages")
+    scene = write_take(folder, frames=60, cameras=4, noise=HARD, seed=5)
+    write_anipose_toml(folder / "cameras.toml", disturbed_rig(scene.rig, 0.1, 0.003, 8).cameras)
+    take = folder / "take.toml"
+    stated = 'source = "cameras.toml"\nrotation_sigma_deg = 0.1\ncentre_sigma_m = 0.003'
+    take.write_text(take.read_text().replace('source = "cameras.toml"', stated))
+    return folder, scene, solve(read_take(take), folder / "out")
+
+
+def _without_bones(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(estimate, "_BONE_SIGMAS_M", (10.0, 10.0, 10.0))
+
+
+def _without_swaps(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(estimate, "unswapped", lambda rays, *_: (rays, None))
+
+
+def _without_offsets(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(estimate, "_standing_offset", lambda problem, *_: np.zeros_like(problem.offset))
+
+
+def _without_nearest_rigid(monkeypatch: pytest.MonkeyPatch) -> None:
+    def forward(skeleton: Any, xyz: Any, _covariance: Any, lengths: Any, _rigid: Any) -> Any:
+        return kinematics.rigid_joints(skeleton, xyz, lengths)
+
+    monkeypatch.setattr(kinematics, "nearest_rigid", forward)
+
+
+@pytest.mark.parametrize("dropped", [_without_bones, _without_swaps, _without_offsets, _without_nearest_rigid])
+def test_a_dropped_stage_changes_the_keyframes(
+    whole: tuple[Path, Scene, Solution], dropped: Callable[[pytest.MonkeyPatch], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, scene, complete = whole
+    dropped(monkeypatch)
+    without = solve(read_take(folder / "take.toml"), folder / "without")
+    assert turned_deg(complete, without) > 1.0
+    assert joint_error_m(without, scene) > joint_error_m(complete, scene)
+
+
+def test_the_cameras_own_covariance_is_in_the_ellipsoids(
+    whole: tuple[Path, Scene, Solution], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, _, complete = whole
+    rig_of_views = pipeline.rig_of_views
+
+    def exact(*arguments: Any) -> Any:
+        rig = rig_of_views(*arguments)
+        return replace(rig, covariance=np.zeros_like(rig.covariance))
+
+    monkeypatch.setattr(pipeline, "rig_of_views", exact)
+    without = solve(read_take(folder / "take.toml"), folder / "without")
+    size = [np.nanmedian(np.trace(one.solved.covariance, axis1=-2, axis2=-1)) for one in (complete, without)]
+    assert size[0] > 1.02 * size[1]  # most of it are standing errors of 4 px, which hide the cameras
+
+
+def test_the_same_solve_twice_is_the_same(whole: tuple[Path, Scene, Solution]) -> None:
+    """The negative control of these tests: nothing but the dropped stage makes the difference."""
+    folder, _, complete = whole
+    again = solve(read_take(folder / "take.toml"), folder / "again")
+    assert turned_deg(complete, again) < 1e-3
+
+
+def test_without_association_two_people_are_mixed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Views list the people in different orders; taken as they come, joints of two people are triangulated together."""
+    write_take(tmp_path, frames=30, cameras=3, people=2)
+    complete = solve(read_take(tmp_path / "take.toml"), tmp_path / "out")
+    assert complete.solved.observed.mean() > 0.95
+    monkeypatch.setattr(pipeline, "choose_people", lambda _rig, views, *_: tuple(views))
+    without = solve(read_take(tmp_path / "take.toml"), tmp_path / "without")
+    assert without.solved.flag.shape == complete.solved.flag.shape
+    assert turned_deg(complete, without) > 10
+    assert (without.raw.flag <= Flag.REJECTED).mean() > (complete.raw.flag <= Flag.REJECTED).mean() + 0.2
