@@ -1,12 +1,17 @@
 """Corrections go to a file and come back the same."""
 
+import os
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from inference.corrections import Correction
 from inference.errors import InputError
 from inference.files.corrections_toml import corrections_path, read_corrections, write_corrections
+
+FUZZ_CASES = int(os.environ.get("SIGHTLINE_FUZZ", "200"))
 
 ALL = (
     Correction("move", 2, 1.25, 1.25, "cam01", "left_wrist", (400.5, 300.0)),
@@ -49,3 +54,16 @@ def test_mistakes_are_one_line(tmp_path: Path, text: str, said: str) -> None:
     with pytest.raises(InputError, match=said) as caught:
         read_corrections(path)
     assert "\n" not in str(caught.value)
+
+
+@settings(max_examples=FUZZ_CASES, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(place=st.floats(0, 1), length=st.integers(0, 40), insert=st.text(max_size=12))
+def test_mutated_files_raise_only_our_errors(tmp_path: Path, place: float, length: int, insert: str) -> None:
+    write_corrections(tmp_path / "good.toml", ALL)
+    good, path = (tmp_path / "good.toml").read_text(encoding="utf-8"), tmp_path / "take.corrections.toml"
+    at = round(place * len(good))
+    path.write_bytes((good[:at] + insert + good[at + length :]).encode("utf-8", "surrogatepass"))
+    try:
+        read_corrections(path)
+    except InputError as problem:
+        assert "\n" not in str(problem)
