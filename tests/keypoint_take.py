@@ -36,7 +36,8 @@ def write_take(
     """
     scene = make_scene(frames=frames, cameras=cameras, fps=60.0, seed=seed, people=people)
     write_anipose_toml(folder / "cameras.toml", scene.rig.cameras)
-    lines = ["[take]", 'name = "dance"', f"persons = {people}", "[calibration]", 'source = "cameras.toml"']
+    wanted = [f"persons = {people}"] if people > 1 else []
+    lines = ["[take]", 'name = "dance"', *wanted, "[calibration]", 'source = "cameras.toml"']
     for number, view in enumerate(observe(scene, noise, seed=seed)):
         turned = np.roll(np.arange(people), number)
         kept = {name: getattr(view, name)[:, turned] for name in ("xy", "covariance", "score")}

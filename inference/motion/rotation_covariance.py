@@ -40,8 +40,9 @@ def rotation_covariance(
     """Covariance of the local rotations of one person.
 
     First-order propagation Σ = G C Gᵀ. C is block diagonal over the detector's joints: their errors count as
-    independent of each other, and a joint between two others (pelvis, neck) errs with them. The twist's smoothing
-    over 0.05 s is not counted: errors are taken to last longer.
+    independent of each other, and a joint between two others (pelvis, neck) errs with them. What the first order
+    leaves out is added as (tr Σ)² / 2 in every direction, since a hinge's covariance would be flat. The twist's
+    smoothing over 0.05 s is not counted: errors are taken to last longer.
 
     Convention:
         the rotation vector turns the local rotation from the left, in the axes of the parent bone (of the world where
@@ -95,7 +96,9 @@ def _propagated(
             by_guess = back @ (by_guess - parent.guesses)
         by_joints = np.tensordot(by_joints, sources, (2, 0)).swapaxes(2, 3)  # (T, 3, J, 3)
         through = np.einsum("txja,tjab->txjb", by_joints, spread).reshape(len(joints), 3, -1)
-        result[:, bone] = through @ by_joints.reshape(through.shape).swapaxes(1, 2)
+        first = through @ by_joints.reshape(through.shape).swapaxes(1, 2)
+        second = 0.5 * np.trace(first, axis1=1, axis2=2) ** 2
+        result[:, bone] = first + second[:, None, None] * np.eye(3)
         result[:, bone] += GUESSED_TWIST**2 * by_guess @ by_guess.swapaxes(1, 2)
     return result
 
