@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import chi2
+from scipy.special import chdtr, chdtri
 
 from ..shapes import BoolArray, FloatArray, IntArray
 from .reprojection import Rays, residual
@@ -130,8 +130,8 @@ def truncated_scale(
     if not len(delta):
         return 1.0
     freedom = np.full(len(delta), float(np.mean(freedom)))
-    mean = freedom[0] * chi2.cdf(_CUT, freedom[0] + 2) / chi2.cdf(_CUT, freedom[0])
-    scale = max(float(np.median(delta)) / chi2.ppf(0.5, freedom[0]), 1e-3)
+    mean = freedom[0] * chdtr(freedom[0] + 2, _CUT) / chdtr(freedom[0], _CUT)
+    scale = max(float(np.median(delta)) / chdtri(freedom[0], 0.5), 1e-3)
     for _ in range(20):
         inside = delta < _CUT * scale
         previous, scale = scale, max(float(delta[inside].mean()) / mean, 1e-3) if inside.any() else 2 * scale

@@ -215,21 +215,24 @@ def _lens_fisheye(coefficients: FloatArray, x: FloatArray, y: FloatArray) -> tup
 
 def _undistort_opencv(intrinsics: Intrinsics, distorted: FloatArray) -> FloatArray:
     limit = _largest_radius(intrinsics)
-    x, y = distorted[:, 0].copy(), distorted[:, 1].copy()
+    target_x, target_y = np.ascontiguousarray(distorted.T)
+    x, y = target_x, target_y
     for _ in range(_NEWTON_STEPS):
         u, v, a, b, c, d = _lens_opencv(intrinsics.distortion, x, y)
-        u, v = u - distorted[:, 0], v - distorted[:, 1]
+        u, v = u - target_x, v - target_y
+        if not (np.maximum(np.abs(u), np.abs(v)) > _CONVERGED).any():
+            break
         determinant = a * d - b * c
         determinant = np.where(np.abs(determinant) < 1e-9, 1e-9, determinant)
         x, y = x - (d * u - b * v) / determinant, y - (a * v - c * u) / determinant
         if np.isfinite(limit):
-            shrink = np.minimum(1, limit / np.maximum(np.hypot(x, y), 1e-12))
+            shrink = np.minimum(1, limit / np.maximum(np.sqrt(x * x + y * y), 1e-12))
             x, y = x * shrink, y * shrink
-        if not (np.maximum(np.abs(u), np.abs(v)) > _CONVERGED).any():
-            break
-    u, v = _lens_opencv(intrinsics.distortion, x, y)[:2]
-    off = np.hypot(u - distorted[:, 0], v - distorted[:, 1])
-    good = (off < 1e-9 * (1 + np.hypot(*distorted.T))) & (np.hypot(x, y) < limit)
+    else:
+        u, v = _lens_opencv(intrinsics.distortion, x, y)[:2]
+        u, v = u - target_x, v - target_y
+    off, radius = np.sqrt(u * u + v * v), np.sqrt(target_x * target_x + target_y * target_y)
+    good = (off < 1e-9 * (1 + radius)) & (x * x + y * y < limit**2)
     return np.where(good[:, None], np.column_stack([x, y]), np.nan)
 
 

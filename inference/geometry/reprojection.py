@@ -153,9 +153,11 @@ def squared_distances(rays: Rays, points: FloatArray) -> FloatArray:
 
 def outer(first: FloatArray, second: FloatArray) -> FloatArray:
     """(6, N) symmetric part's rows of first ⊗ second, both (3, N), where the sum over terms is symmetric."""
-    a, b, c = first
-    d, e, f = second
-    return np.stack([a * d, a * e, a * f, b * e, b * f, c * f])
+    result = np.empty((6, first.shape[1]))
+    np.multiply(first[0], second, out=result[:3])
+    np.multiply(first[1], second[1:], out=result[3:5])
+    np.multiply(first[2], second[2], out=result[5])
+    return result
 
 
 def invert_symmetric(matrix: FloatArray) -> FloatArray:

@@ -13,7 +13,7 @@ from itertools import combinations
 
 import numpy as np
 from scipy.integrate import quad
-from scipy.stats import chi2
+from scipy.special import chdtri
 
 from ..config import TriangulationSettings
 from ..shapes import BoolArray, FloatArray, IntArray
@@ -30,6 +30,7 @@ _TWO_VIEWS = 6.6  # squared sigmas (99 % of chi² with one degree of freedom) be
 _WILD = 64.0  # squared sigmas from which one wild keypoint is as bad as any other
 _AMBIGUOUS_NATS = 3.0  # two far-apart points whose log likelihoods differ less are not told apart
 _APART_M, _APART_SIGMAS = 0.05, 6.0
+_CHANCE = 0.001  # residuals larger than this share of true ones are larger than the covariances explain
 
 
 def triangulate(
@@ -140,7 +141,8 @@ def _solve(
     covariance = curvature_factor(nu) * invert_symmetric(curvature(rays, points, nu, shrunk)[0])
     total = np.where(agreeing, delta, 0).sum(axis=0)
     freedom = np.maximum(2 * count - 3, 1)
-    excess = np.where(total > chi2.ppf(0.999, freedom), total / freedom, 1.0)
+    likely = chdtri(np.maximum(2 * np.arange(len(rays.R) + 1) - 3, 1), _CHANCE)[count]
+    excess = np.where(total > likely, total / freedom, 1.0)
     covariance = covariance * excess
     if camera_covariance.any():
         covariance = covariance + reprojection.compact_matrix(
@@ -149,23 +151,29 @@ def _solve(
     contradicted = (count < 2) | ambiguous | ((count == 2) & (total > _TWO_VIEWS))
     flag = np.where((count == 2) | (excess > 1), Flag.WEAK, Flag.OBSERVED)
     flag = np.where(contradicted, Flag.REJECTED, flag)
-    full = reprojection.full_matrix(covariance)
-    blind = (rays.seen.sum(axis=0) < 2) | (~contradicted & ~_sure(full, settings.max_sigma_m))
+    blind = (rays.seen.sum(axis=0) < 2) | (~contradicted & ~_sure(covariance, settings.max_sigma_m))
     flag = np.where(blind, Flag.UNOBSERVED, flag)
     missing = flag <= Flag.REJECTED
     return (
         np.where(missing[:, None], np.nan, points.T),
-        np.where(missing[:, None, None], np.nan, full),
+        reprojection.full_matrix(np.where(missing, np.nan, covariance)),
         flag.astype(np.int8),
     )
 
 
 def _sure(covariance: FloatArray, max_sigma_m: float) -> BoolArray:
-    """(N,) whether the covariance is one, and its largest axis is short enough."""
-    finite = np.isfinite(covariance).all(axis=(1, 2))
-    safe = np.where(finite[:, None, None], covariance, np.eye(3))
-    axes = np.linalg.eigvalsh(safe)
-    return finite & (axes[:, 0] > 0) & (axes[:, 2] <= max_sigma_m**2)
+    """(N,) whether the matrix (6, N) is a covariance, and its largest axis is short enough."""
+    room = -covariance
+    room[[0, 3, 5]] += max_sigma_m**2
+    return _positive(covariance) & _positive(room)
+
+
+def _positive(matrix: FloatArray) -> BoolArray:
+    """(N,) whether the symmetric matrices (6, N) are positive definite: their leading minors are (Sylvester)."""
+    xx, xy, xz, yy, yz, zz = matrix
+    minor = xx * yy - xy * xy
+    whole = zz * minor + xz * (xy * yz - yy * xz) - yz * (xx * yz - xy * xz)
+    return (xx > 0) & (minor > 0) & (whole > 0)
 
 
 def _robust_points(rays: Rays, nu: float) -> tuple[FloatArray, BoolArray]:
