@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
 from .layouts import place
 from .perception.person import similarity
-from .shapes import FloatArray, check_shapes
+from .shapes import FloatArray, IntArray, check_shapes
 from .types import Keypoints2D
 
 _SAME_FRAME = 0.25  # of a frame: a time this close may take the frame as it stands; containers round time stamps
@@ -140,3 +141,14 @@ def _with_joints(view: Keypoints2D, wanted: tuple[str, ...]) -> Keypoints2D:
         view.score[:, :, old],
     )
     return Keypoints2D(view.view, wanted, view.timestamps_s, xy, covariance, score)
+
+
+def at_frames(view: Keypoints2D, frames: IntArray) -> Keypoints2D:  # (T',)
+    """Return the view at some of its frames."""
+    return replace(
+        view,
+        timestamps_s=view.timestamps_s[frames],
+        xy=view.xy[frames],
+        covariance=view.covariance[frames],
+        score=view.score[frames],
+    )

@@ -129,12 +129,14 @@ def truncated_scale(
     """
     if not len(delta):
         return 1.0
-    freedom = np.full(len(delta), float(np.mean(freedom)))
-    mean = freedom[0] * chdtr(freedom[0] + 2, _CUT) / chdtr(freedom[0], _CUT)
-    scale = max(float(np.median(delta)) / chdtri(freedom[0], 0.5), 1e-3)
+    expected = float(np.mean(freedom))
+    mean = expected * chdtr(expected + 2, _CUT) / chdtr(expected, _CUT)
+    delta = np.sort(delta)
+    sums = np.r_[0.0, np.cumsum(delta)]
+    scale = max(float(delta[(len(delta) - 1) // 2] + delta[len(delta) // 2]) / 2 / chdtri(expected, 0.5), 1e-3)
     for _ in range(20):
-        inside = delta < _CUT * scale
-        previous, scale = scale, max(float(delta[inside].mean()) / mean, 1e-3) if inside.any() else 2 * scale
+        inside = int(np.searchsorted(delta, _CUT * scale))
+        previous, scale = scale, max(float(sums[inside]) / inside / mean, 1e-3) if inside else 2 * scale
         if abs(scale - previous) < 1e-3 * previous:
             break
     return float(np.clip(scale ** (len(delta) / (len(delta) + _PRIOR_COUNT)), 0.04, 400.0))

@@ -15,8 +15,8 @@ from ..shapes import FloatArray, check_shapes
 from ..types import Camera, Intrinsics
 
 _BLOCK = 16_384  # points per block: the work arrays stay in the cache
-_NEWTON_STEPS = 40
-_CONVERGED = 1e-12  # in normalised coordinates: 1e-9 px at a focal length of 1000 px
+NEWTON_STEPS = 40
+CONVERGED = 1e-12  # in normalised coordinates: 1e-9 px at a focal length of 1000 px
 
 
 def projection_matrix(camera: Camera) -> FloatArray:
@@ -83,7 +83,7 @@ def distort_points(
     xy = np.asarray(normalised, float)
     distorted = _in_blocks(lambda block: np.column_stack(_lens(intrinsics, block)[:2]), xy, 2)
     pixels = distorted @ intrinsics.K[:2, :2].T + intrinsics.K[:2, 2]
-    pixels[(xy**2).sum(axis=-1) > _largest_radius(intrinsics) ** 2] = np.nan
+    pixels[(xy**2).sum(axis=-1) > largest_radius(intrinsics) ** 2] = np.nan
     return pixels
 
 
@@ -214,13 +214,13 @@ def _lens_fisheye(coefficients: FloatArray, x: FloatArray, y: FloatArray) -> tup
 
 
 def _undistort_opencv(intrinsics: Intrinsics, distorted: FloatArray) -> FloatArray:
-    limit = _largest_radius(intrinsics)
+    limit = largest_radius(intrinsics)
     target_x, target_y = np.ascontiguousarray(distorted.T)
     x, y = target_x, target_y
-    for _ in range(_NEWTON_STEPS):
+    for _ in range(NEWTON_STEPS):
         u, v, a, b, c, d = _lens_opencv(intrinsics.distortion, x, y)
         u, v = u - target_x, v - target_y
-        if not (np.maximum(np.abs(u), np.abs(v)) > _CONVERGED).any():
+        if not (np.maximum(np.abs(u), np.abs(v)) > CONVERGED).any():
             break
         determinant = a * d - b * c
         determinant = np.where(np.abs(determinant) < 1e-9, 1e-9, determinant)
@@ -237,16 +237,16 @@ def _undistort_opencv(intrinsics: Intrinsics, distorted: FloatArray) -> FloatArr
 
 
 def _undistort_fisheye(intrinsics: Intrinsics, distorted: FloatArray) -> FloatArray:
-    limit = np.arctan(_largest_radius(intrinsics))
+    limit = np.arctan(largest_radius(intrinsics))
     powers = np.r_[1, intrinsics.distortion]
     bent = np.hypot(*distorted.T)
     theta = np.minimum(bent, limit)
-    for _ in range(_NEWTON_STEPS):
+    for _ in range(NEWTON_STEPS):
         s = theta * theta
         off = theta * polynomial.polyval(s, powers) - bent
         slope = polynomial.polyval(s, np.array([1, 3, 5, 7, 9]) * powers)
         theta = np.clip(theta - off / np.maximum(slope, 1e-3), 0, limit)
-        if not (np.abs(off) > _CONVERGED).any():
+        if not (np.abs(off) > CONVERGED).any():
             break
     off = theta * polynomial.polyval(theta**2, powers) - bent
     scale = np.where(bent < 1e-12, 1.0, np.tan(theta) / np.where(bent < 1e-12, 1.0, bent))
@@ -254,8 +254,8 @@ def _undistort_fisheye(intrinsics: Intrinsics, distorted: FloatArray) -> FloatAr
     return np.where(good[:, None], distorted * scale[:, None], np.nan)
 
 
-def _largest_radius(intrinsics: Intrinsics) -> float:
-    """Radius (normalised) up to which the radial distortion grows with the radius; inf where it always does."""
+def largest_radius(intrinsics: Intrinsics) -> float:
+    """Return the radius (normalised) up to which the radial distortion grows with it; inf where it always does."""
     coefficients = intrinsics.distortion
     if intrinsics.distortion_model == "fisheye":
         root = _first_positive_root(np.array([1, 3, 5, 7, 9]) * np.r_[1, coefficients])

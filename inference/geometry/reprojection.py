@@ -9,7 +9,9 @@ Symmetric 3×3 matrices are the six rows xx, xy, xz, yy, yz, zz.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from types import ModuleType
 from typing import ClassVar, NamedTuple
 
 import numpy as np
@@ -17,9 +19,10 @@ import numpy as np
 from ..errors import InputError, ShapeError
 from ..shapes import BoolArray, FloatArray, IntArray
 from ..types import CameraRig, Intrinsics, Keypoints2D
+from .acceleration import loops_for
 from .projection import distort_jacobian, undistort_points
 
-_NEAREST_M = 0.01  # points closer to a camera plane, or behind it, get the residual of this depth: never small
+NEAREST_M = 0.01  # points closer to a camera plane, or behind it, get the residual of this depth: never small
 SYMMETRIC = np.array([[0, 1, 2], [1, 3, 4], [2, 4, 5]])
 
 
@@ -61,6 +64,7 @@ def rays_from_keypoints(
     rig: CameraRig,
     views: Sequence[Keypoints2D],
     min_score: float,
+    compiled: bool | None = None,
 ) -> Rays:
     """Undistort the keypoints of all views and carry their covariances along.
 
@@ -72,6 +76,7 @@ def rays_from_keypoints(
         rig: cameras in the order of ``views``.
         views: keypoints on common times with the same people and joints.
         min_score: keypoints with a lower score are left out.
+        compiled: as for `loops_for`.
 
     Returns:
         The rays of V views.
@@ -81,7 +86,10 @@ def rays_from_keypoints(
         InputError: a covariance is not positive definite.
     """
     _check_views(rig, views)
-    columns = [_one_view(c.intrinsics, k, min_score) for c, k in zip(rig.cameras, views, strict=True)]
+    loops = loops_for(len(views) * views[0].score.size, compiled)
+    with ThreadPoolExecutor() as pool:
+        lenses = [camera.intrinsics for camera in rig.cameras]
+        columns = list(pool.map(lambda lens, view: _one_view(lens, view, min_score, loops), lenses, views))
     u, v, uu, uv, vv, seen = (np.stack(column) for column in zip(*columns, strict=True))
     poses = np.stack([camera.R for camera in rig.cameras]), np.stack([camera.t for camera in rig.cameras])
     return Rays(*poses, u, v, uu, uv, vv, seen)
@@ -100,37 +108,49 @@ def _check_views(rig: CameraRig, views: Sequence[Keypoints2D]) -> None:
             raise ShapeError(f"view {view.view!r}: times differ from view {first.view!r}; resample first")
 
 
-def _one_view(lens: Intrinsics, keypoints: Keypoints2D, min_score: float) -> tuple[FloatArray, ...]:
-    xy = keypoints.xy.reshape(-1, 2)
-    seen = np.isfinite(xy).all(axis=-1) & (keypoints.score.reshape(-1) >= min_score)
-    xx, xy_, yx, yy = keypoints.covariance.reshape(-1, 4)[seen].T
-    determinant = xx * yy - xy_ * yx
-    wrong = ~((xx > 0) & (determinant > 0))
+def _one_view(
+    lens: Intrinsics, keypoints: Keypoints2D, min_score: float, loops: ModuleType | None
+) -> tuple[FloatArray, ...]:
+    xy, covariance = keypoints.xy.reshape(-1, 2), keypoints.covariance.reshape(-1, 2, 2)
+    seen = np.isfinite(xy[:, 0]) & np.isfinite(xy[:, 1]) & (keypoints.score.reshape(-1) >= min_score)
+    _check_covariances(keypoints, covariance, seen)
+    polynomial = lens.distortion_model == "opencv" and not lens.distortion[8:].any()
+    if loops is not None and polynomial:
+        values = loops.undistort_with_precision(lens, xy, covariance, seen)
+    else:
+        values = np.zeros((5, len(xy)))
+        values[:, seen] = _undistort_with_precision(lens, xy[seen], covariance[seen])
+        values[:, ~np.isfinite(values[0])] = 0.0
+    return (*values, values[2] > 0)
+
+
+def _check_covariances(keypoints: Keypoints2D, covariance: FloatArray, seen: BoolArray) -> None:
+    (xx, xy), (yx, yy) = covariance.transpose(1, 2, 0)
+    wrong = seen & ~((xx > 0) & (xx * yy - xy * yx > 0))
     if wrong.any():
-        t, _, j = np.unravel_index(np.flatnonzero(seen)[wrong.argmax()], keypoints.score.shape)
+        t, _, j = np.unravel_index(wrong.argmax(), keypoints.score.shape)
         raise InputError(
             f"view {keypoints.view!r}, frame {t}, {keypoints.joint_names[j]}: the keypoint's covariance is not "
             "positive definite; repair the keypoints or leave this one out"
         )
-    normalised = undistort_points(lens, xy[seen])
-    a, b, c, d = distort_jacobian(lens, normalised).reshape(-1, 4).T
+
+
+def _undistort_with_precision(lens: Intrinsics, xy: FloatArray, covariance: FloatArray) -> FloatArray:
+    """(5, N) normalised u, v and their precision's uu, uv, vv; NaN where no point maps to the pixel."""
+    xx, xy_, yx, yy = np.ascontiguousarray(covariance.reshape(-1, 4).T)
+    determinant = xx * yy - xy_ * yx
+    normalised = undistort_points(lens, xy)
+    a, b, c, d = np.ascontiguousarray(distort_jacobian(lens, normalised).reshape(-1, 4).T)
     p, q, r = yy / determinant, -(xy_ + yx) / 2 / determinant, xx / determinant
-    precision = (a * a * p + 2 * a * c * q + c * c * r, a * b * p + (a * d + b * c) * q + c * d * r)
-    precision = (*precision, b * b * p + 2 * b * d * q + d * d * r)
-    inside = np.isfinite(normalised).all(axis=-1)
-    index = np.flatnonzero(seen)[inside]
-    values = np.zeros((5, len(xy)))
-    values[:, index] = np.stack([*normalised.T, *precision])[:, inside]
-    kept = np.zeros(len(xy), bool)
-    kept[index] = True
-    return (*values, kept)
+    uu, uv = a * a * p + 2 * a * c * q + c * c * r, a * b * p + (a * d + b * c) * q + c * d * r
+    return np.stack([*normalised.T, uu, uv, b * b * p + 2 * b * d * q + d * d * r])
 
 
 def residual(rays: Rays, view: int, points: FloatArray) -> Residual:
     """Residuals of one view at points (3, N)."""
     R, t = rays.R[view], rays.t[view]
     x, y, z = R @ points + t[:, None]
-    inverse = 1 / np.maximum(z, _NEAREST_M)
+    inverse = 1 / np.maximum(z, NEAREST_M)
     predicted_u, predicted_v = x * inverse, y * inverse
     u, v = rays.u[view] - predicted_u, rays.v[view] - predicted_v
     slope_u = (R[0][:, None] - R[2][:, None] * predicted_u) * inverse
@@ -145,7 +165,7 @@ def squared_distances(rays: Rays, points: FloatArray) -> FloatArray:
     for view in range(len(rays.R)):
         R, t = rays.R[view], rays.t[view]
         x, y, z = R @ points + t[:, None]
-        inverse = 1 / np.maximum(z, _NEAREST_M)
+        inverse = 1 / np.maximum(z, NEAREST_M)
         u, v = rays.u[view] - x * inverse, rays.v[view] - y * inverse
         result[view] = u * (rays.uu[view] * u + 2 * rays.uv[view] * v) + rays.vv[view] * v * v
     return result
@@ -191,7 +211,7 @@ def camera_slopes(rays: Rays, view: int, points: FloatArray) -> tuple[FloatArray
     """Derivatives (6, N) of predicted u and v by the camera's rotation vector (left, camera axes) and t."""
     turned = rays.R[view] @ points
     x, y, z = turned + rays.t[view][:, None]
-    inverse = 1 / np.maximum(z, _NEAREST_M)
+    inverse = 1 / np.maximum(z, NEAREST_M)
     zero = np.zeros_like(x)
     result = []
     for along in ((inverse, zero, -x * inverse**2), (zero, inverse, -y * inverse**2)):

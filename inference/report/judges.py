@@ -6,13 +6,14 @@ Each measure is defined here once, with its unit; the report, the bench and the 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
 from ..config import TriangulationSettings
 from ..geometry.projection import project
 from ..geometry.triangulation import triangulate
+from ..keypoints import at_frames
 from ..shapes import BoolArray, FloatArray, IntArray, check_shapes
 from ..types import CameraRig, Flag, Keypoints2D, Keypoints3D
 
@@ -84,7 +85,7 @@ def leave_one_out_errors(
         (V, T', P, J) px; T' = frames used; joints as in the views.
     """
     frames = spread_frames(len(views[0].timestamps_s), most_frames)
-    chosen = [_at_frames(view, frames) for view in views]
+    chosen = [at_frames(view, frames) for view in views]
     errors = np.full((len(views), *chosen[0].score.shape), np.nan)
     if len(views) < 3:
         return errors
@@ -247,16 +248,6 @@ def sub_rig(rig: CameraRig, chosen: Sequence[int]) -> CameraRig:
 def spread_frames(count: int, most: int) -> IntArray:
     """Choose at most ``most`` frames of ``count``, evenly spread, each once."""
     return np.unique(np.linspace(0, count - 1, min(count, most)).round().astype(np.int64))
-
-
-def _at_frames(view: Keypoints2D, frames: IntArray) -> Keypoints2D:
-    return replace(
-        view,
-        timestamps_s=view.timestamps_s[frames],
-        xy=view.xy[frames],
-        covariance=view.covariance[frames],
-        score=view.score[frames],
-    )
 
 
 def _same_names(first: tuple[str, ...], second: tuple[str, ...]) -> tuple[IntArray, IntArray]:
