@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
+import logging
 import os
 import subprocess
 import sys
 import tempfile
 import venv
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,9 +22,19 @@ from tools.benchmarks.measures import LIMBS
 
 ROOT = Path(__file__).resolve().parents[2]
 ENVIRONMENT = ROOT / ".venv-peers"
+CHILD = Path(__file__).with_name("peer_child.py")
+KEPT = ROOT / "build" / "peers"  # what the peers made of scenes; it does not change when our code does
 PACKAGES = ("aniposelib==0.8.0", "pose2sim==0.10.49")
-NAMES = ("aniposelib optim", "Pose2Sim per frame", "Pose2Sim + GCV spline")
+OPTIM, FRAMES, GCV, BUTTERWORTH = (
+    "aniposelib optim",
+    "Pose2Sim per frame",
+    "Pose2Sim + GCV spline",
+    "Pose2Sim + Butterworth",
+)
+NAMES = (OPTIM, FRAMES, GCV, BUTTERWORTH)
 TIMEOUT_S = 900
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,7 +46,7 @@ class PeerResult:
 
 
 class Peers:
-    """The peers that are installed, run in one child process per scene."""
+    """The peers that are installed, each run in a child process per scene; one that fails gives no result."""
 
     names = NAMES
 
@@ -45,19 +57,47 @@ class Peers:
         """Triangulate the first person with every peer; None for those that are not installed or failed.
 
         Convention:
-            peers get undistorted pixels, so that nobody's lens model counts.
+            peers get undistorted pixels, so that nobody's lens model counts. Answers are kept in ``build/peers``;
+            their seconds are those of the run that made them.
         """
-        if self.python is None:
-            return dict.fromkeys(NAMES)
-        with tempfile.TemporaryDirectory() as folder:
-            scene, result = Path(folder) / "scene.npz", Path(folder) / "result.npz"
-            np.savez(scene, **_scene(rig, views))
-            command = [str(self.python), str(Path(__file__).with_name("peer_child.py")), str(scene), str(result)]
-            subprocess.run(
-                command, check=False, timeout=TIMEOUT_S, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-            )
-            found = dict(np.load(result)) if result.is_file() else {}
+        scene = _scene(rig, views)
+        found = {**self._run(scene, "aniposelib"), **self._run(scene, "pose2sim")}
         return {name: _result(found, name) for name in NAMES}
+
+    def frames_per_second(self, rig: CameraRig, views: Sequence[Keypoints2D]) -> float:
+        """Measure Pose2Sim's triangulation now; NaN where it is not installed."""
+        found = self._run(_scene(rig, views), "frames", fresh=True)
+        return len(views[0].timestamps_s) / float(found.get(f"{FRAMES}_seconds", np.nan))
+
+    def cameras(self, rig: CameraRig, views: Sequence[Keypoints2D]) -> tuple[FloatArray, float] | None:
+        """Adjust the cameras with aniposelib, started from the rig: rotations (V, 3, 3) and seconds."""
+        found = self._run(_scene(rig, views), "cameras")
+        return (found["R"], float(found["cameras_seconds"])) if "R" in found else None
+
+    def _run(self, scene: Mapping[str, FloatArray], what: str, fresh: bool = False) -> dict[str, FloatArray]:
+        if self.python is None:
+            return {}
+        key = hashlib.sha256(CHILD.read_bytes() + " ".join((*PACKAGES, what)).encode())
+        for name, array in sorted(scene.items()):
+            key.update(name.encode() + np.ascontiguousarray(array).tobytes())
+        kept = KEPT / f"{what}-{key.hexdigest()[:24]}.npz"
+        if kept.is_file() and not fresh:
+            return dict(np.load(kept))
+        KEPT.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=KEPT) as folder:
+            path, result = Path(folder) / "scene.npz", Path(folder) / "result.npz"
+            np.savez(path, **scene)
+            command = [str(self.python), str(CHILD), str(path), str(result), what]
+            try:
+                done = subprocess.run(command, check=False, timeout=TIMEOUT_S, capture_output=True, text=True)
+            except subprocess.TimeoutExpired:
+                log.warning("%s: not done after %d s", what, TIMEOUT_S)
+                return {}
+            if done.returncode or not result.is_file():
+                log.warning("%s failed: %s", what, done.stderr.strip().splitlines()[-1:])
+                return {}
+            os.replace(result, kept)
+        return dict(np.load(kept))
 
 
 def installed_peers(install: bool) -> Peers:

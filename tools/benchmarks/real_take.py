@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import tempfile
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -23,7 +24,9 @@ from inference.shapes import FloatArray
 from inference.take import Take, read_take
 from inference.types import CameraRig, Keypoints2D, Keypoints3D, Solution, SolveReport
 from inference.views import open_views
-from tools.benchmarks.measures import LIMBS, layer_of
+from tools.benchmarks import no_truth
+from tools.benchmarks.measures import layer_of
+from tools.benchmarks.peers import Peers
 from tools.benchmarks.rows import Row, skipped
 
 CAMERAS = ("cam01", "cam02", "cam03", "cam04")
@@ -39,7 +42,7 @@ class Reference:
     views: tuple[Keypoints2D, ...]
 
 
-def from_videos(shared: Path) -> list[Row]:
+def from_videos(shared: Path, peers: Peers) -> list[Row]:
     """Solve from the videos and judge against OpenPose; the same detector's keypoints by plain DLT beside it."""
     group = "pose2sim_single from videos"
     folder = shared / "pose2sim_single"
@@ -50,7 +53,7 @@ def from_videos(shared: Path) -> list[Row]:
         started = time.perf_counter()
         solution = solve(take, Path(temporary) / "out")
         took = time.perf_counter() - started
-        rig, views = _keypoints(take)
+        rig, views = keypoints_of(take)
         reference, which = openpose_reference(folder, Path(temporary))
     frames, persons = solution.solved.flag.shape[:2]
     plain = layer_of(linear_triangulation(rig, views), views[0].joint_names, views[0].timestamps_s)
@@ -65,12 +68,14 @@ def from_videos(shared: Path) -> list[Row]:
             True,
         ),
         *_judged(group, solution, plain, reference),
+        no_truth.left_out_row(group, rig, views, take.settings.triangulation),
+        *no_truth.rows(group, solution.raw, solution.solved, no_truth.peer_layers(peers.solve(rig, views), views[0])),
         Row(group, "pictures per second, whole solve", "1/s", frames * len(views) / took, {}, True, f"{took:.1f} s"),
     ]
     return [*rows, which]
 
 
-def from_openpose(shared: Path) -> list[Row]:
+def from_openpose(shared: Path, peers: Peers) -> list[Row]:
     """Solve from OpenPose keypoints; judged by the same keypoints and by bones, beside plain DLT of them."""
     group = "pose2sim_single from OpenPose keypoints"
     folder = shared / "pose2sim_single"
@@ -80,10 +85,17 @@ def from_openpose(shared: Path) -> list[Row]:
         reference, which = openpose_reference(folder, Path(temporary))
         take = read_take(write_take(Path(temporary) / "take.toml", folder, videos=False, original=_original(which)))
         solution = solve(take, Path(temporary) / "out")
+        rig, views = keypoints_of(take)
     plain = layer_of(
         linear_triangulation(reference.rig, reference.views), reference.views[0].joint_names, solution.raw.timestamps_s
     )
-    return [*_judged(group, solution, plain, reference), which]
+    layers = no_truth.peer_layers(peers.solve(rig, views), views[0])
+    return [
+        *_judged(group, solution, plain, reference, layers),
+        no_truth.left_out_row(group, rig, views, take.settings.triangulation),
+        *no_truth.rows(group, solution.raw, solution.solved, layers),
+        which,
+    ]
 
 
 def write_take(path: Path, folder: Path, videos: bool, original: bool = True) -> Path:
@@ -121,7 +133,7 @@ def openpose_reference(folder: Path, temporary: Path) -> tuple[Reference, Row]:
     found, errors = [], []
     for original in (True, False):
         take = read_take(write_take(temporary / "reference.toml", folder, videos=False, original=original))
-        rig, views = _keypoints(take)
+        rig, views = keypoints_of(take)
         views = tuple(_above(view, MIN_SCORE) for view in views)
         found.append(Reference(rig, views))
         left_out = judges.leave_one_out_errors(rig, views, take.settings.triangulation)
@@ -140,7 +152,7 @@ def _original(row: Row) -> bool:
     return "original" in row.note
 
 
-def _keypoints(take: Take) -> tuple[CameraRig, tuple[Keypoints2D, ...]]:
+def keypoints_of(take: Take) -> tuple[CameraRig, tuple[Keypoints2D, ...]]:
     """Run the stages of a solve up to the chosen person's 2D keypoints."""
     report = SolveReport(take.name)
     opened = open_views(take)
@@ -149,22 +161,27 @@ def _keypoints(take: Take) -> tuple[CameraRig, tuple[Keypoints2D, ...]]:
     return rig, people_in_all_views(take, rig, tracks_on_one_clock(take, opened, tracks), report)
 
 
-def _judged(group: str, solution: Solution, plain: Keypoints3D, reference: Reference) -> list[Row]:
-    """Compare raw, solved and plain DLT where all three have an estimate and the reference has a keypoint."""
-    layers = {"raw": solution.raw, "solved": solution.solved, "plain DLT": plain}
+def _judged(
+    group: str,
+    solution: Solution,
+    plain: Keypoints3D,
+    reference: Reference,
+    others: Mapping[str, Keypoints3D] | None = None,
+) -> list[Row]:
+    """Compare the layers where all of them have an estimate and the reference has a keypoint."""
+    layers = {"raw": solution.raw, "solved": solution.solved, "plain DLT": plain, **(others or {})}
     errors = {name: _reference_errors(layer, reference) for name, layer in layers.items()}
     shared = np.logical_and.reduce([np.isfinite(one) for one in errors.values()])
     spread = {name: judges.spread(one[shared]) for name, one in errors.items()}
-    bones = {name: _limb_spread_mm(layer) for name, layer in layers.items()}
     where = f"{int(shared.sum())} keypoints of OpenPose with score ≥ {MIN_SCORE:g} where all layers have the joint"
-    beside = {"raw": "raw", "plain DLT": "plain DLT"}
+    beside = [name for name in layers if name != "solved"]
     return [
         Row(
             group,
             "reprojection against OpenPose, median (solved)",
             "px",
             spread["solved"].median,
-            {name: spread[key].median for name, key in beside.items()},
+            {name: spread[name].median for name in beside},
             note=where,
         ),
         Row(
@@ -172,15 +189,7 @@ def _judged(group: str, solution: Solution, plain: Keypoints3D, reference: Refer
             "reprojection against OpenPose, 95 % (solved)",
             "px",
             spread["solved"].p95,
-            {name: spread[key].p95 for name, key in beside.items()},
-        ),
-        Row(
-            group,
-            "limb length spread, mean of 10 bones (raw)",
-            "mm",
-            bones["raw"],
-            {"plain DLT": bones["plain DLT"], "solved": bones["solved"]},
-            note="standard deviation over the frames; the solved skeleton is rigid by construction",
+            {name: spread[name].p95 for name in beside},
         ),
     ]
 
@@ -199,10 +208,6 @@ def _reference_errors(layer: Keypoints3D, reference: Reference) -> FloatArray:
         if name in renamed.joint_names:
             result[..., j] = errors[..., renamed.joint_names.index(name)]
     return result
-
-
-def _limb_spread_mm(layer: Keypoints3D) -> float:
-    return float(1000 * np.nanmean(judges.bone_spread(judges.bone_lengths(layer, LIMBS))))
 
 
 def _above(view: Keypoints2D, score: float) -> Keypoints2D:
