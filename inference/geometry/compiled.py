@@ -7,7 +7,7 @@ code for later runs. Names: one = (V, 5) rows u, v, uu, uv, vv of one point's ke
 
 from __future__ import annotations
 
-import numba
+import numba  # pyright: ignore[reportMissingImports]  the one optional package
 import numpy as np
 
 from ..shapes import BoolArray, FloatArray

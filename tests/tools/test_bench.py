@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,8 +16,9 @@ from inference.geometry.triangulation import linear_triangulation
 from inference.types import Keypoints3D
 from tests import synthetic
 from tools import bench
-from tools.benchmarks import measures, peers, real_take, stations
-from tools.benchmarks.rows import NOT_INSTALLED, Row, as_text, skipped
+from tools.benchmarks import desk_take, measures, no_truth, peers, real_take, scenes, speed, stations
+from tools.benchmarks.peers import BUTTERWORTH, FRAMES, GCV, OPTIM
+from tools.benchmarks.rows import NOT_INSTALLED, Row, Target, as_markdown, as_text, skipped
 
 
 def test_a_ratio_is_ours_by_theirs_and_only_of_numbers() -> None:
@@ -83,8 +86,10 @@ def test_the_shared_take_is_read_as_written(tmp_path: Path, shared_data: Path) -
 
 
 def test_without_footage_or_peers_the_rows_say_so(tmp_path: Path) -> None:
-    (row,) = real_take.from_videos(tmp_path)
-    assert row.ours is None and "--shared" in row.note
+    nobody = peers.Peers(None)
+    for rows in (real_take.from_videos(tmp_path, nobody), list(desk_take.from_videos(tmp_path, nobody))):
+        (row,) = rows
+        assert row.ours is None and "--shared" in row.note
     scene = synthetic.make_scene(3)
     assert set(peers.Peers(None).solve(scene.rig, synthetic.observe(scene)).values()) == {None}
 
@@ -96,13 +101,84 @@ def test_a_part_that_fails_leaves_its_reason_and_what_was_measured_stays(tmp_pat
 
     path = tmp_path / "b.json"
     parts = {"good": lambda: [Row("g", "w", "s", 1.0)], "bad": broken}
-    whole = bench.run(parts, ("good", "bad"), lambda rows, took: bench.write_json(path, rows, took))
-    found = json.loads(path.read_text(), parse_constant=pytest.fail)
-    assert not whole and set(found["seconds"]) == {"good", "bad"}
-    assert [row["ours"] for row in found["rows"]] == [1.0, 2.0, None]
-    assert found["rows"][2]["note"] == "failed: all joints in one plane"
+
+    def keep(name: str, rows: list[Row], seconds: float) -> None:
+        bench.write_json(path, name, rows, seconds)
+
+    assert not bench.run(parts, ("good", "bad"), keep)
+    found = json.loads(path.read_text(), parse_constant=pytest.fail)["parts"]
+    assert [row["ours"] for name in ("good", "bad") for row in found[name]["rows"]] == [1.0, 2.0, None]
+    assert found["bad"]["rows"][1]["note"] == "failed: all joints in one plane"
     assert [one.name for one in tmp_path.iterdir()] == ["b.json"]
-    assert bench.run(parts, ("good",), lambda rows, took: None)
+    assert bench.run({"good": lambda: [Row("g", "w", "s", 3.0)]}, ("good",), keep)
+    again = json.loads(path.read_text())["parts"]
+    assert again["good"]["rows"][0]["ours"] == 3.0 and again["bad"] == found["bad"]
+    bench.write_table(tmp_path / "b.md", path, ("bad", "good"))
+    table = (tmp_path / "b.md").read_text()
+    assert table.index("## bad") < table.index("## good") and "| w | 3 s |" in table
+
+
+def test_a_target_is_met_missed_or_not_measured() -> None:
+    row = Row(
+        "g", "w", "mm", 4.0, {"a": 10.0, "b": NOT_INSTALLED}, targets=(Target(0.5, "a"), Target(1, "b"), Target(3))
+    )
+    assert row.judged() == [("≤ 0.5× a", True), ("≤ 1× b", None), ("≤ 3", False)]
+    faster = replace(row, higher_is_better=True, targets=(Target(0.5, "a"), Target(4)))
+    assert faster.judged() == [("≥ 0.5× a", False), ("≥ 4", True)]
+    assert replace(row, ours_where={"a": 6.0}).judged()[0] == ("≤ 0.5× a", False)
+    assert "MISSED" in as_text(row, False) and "not measured" in as_markdown([row.as_json()])
+
+
+def test_a_peer_that_diverged_is_not_quoted() -> None:
+    theirs = [
+        {OPTIM: 9.0, FRAMES: 15.0, GCV: 7.0, BUTTERWORTH: 8.0},
+        {OPTIM: 50.0, FRAMES: 15.0, GCV: 9.0, BUTTERWORTH: 8.5},
+        {OPTIM: float("nan"), FRAMES: 15.0, GCV: 8.0, BUTTERWORTH: 8.5},
+    ]
+    means, standing, note = scenes._others(theirs)
+    assert means[OPTIM] == 9.0 and standing[OPTIM] == [True, False, False]
+    assert means[scenes.BEST] == means[GCV] == 8.0 and means[scenes.EITHER] == 8.0
+    assert "1 of 3" in note and "50 mm" in note
+    assert scenes._others(theirs[1:2])[0][OPTIM] == "diverged on every seed"
+
+
+def test_a_peer_that_fails_or_never_ends_gives_no_result(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    scene = synthetic.make_scene(3)
+    views = synthetic.observe(scene)
+    monkeypatch.setattr(peers, "KEPT", tmp_path)
+    monkeypatch.setattr(peers, "CHILD", tmp_path / "child.py")
+    (tmp_path / "child.py").write_text("raise SystemExit(3)")
+    mine = peers.Peers(Path(sys.executable))
+    assert set(mine.solve(scene.rig, views).values()) == {None}
+    assert mine.cameras(scene.rig, views) is None and np.isnan(mine.frames_per_second(scene.rig, views))
+    monkeypatch.setattr(peers, "TIMEOUT_S", 0.5)
+    (tmp_path / "child.py").write_text("import time; time.sleep(60)")
+    assert mine.cameras(scene.rig, views) is None
+    (tmp_path / "child.py").write_text(
+        "import sys, numpy as np; np.savez(sys.argv[2], R=np.eye(3), cameras_seconds=2.0)"
+    )
+    monkeypatch.setattr(peers, "TIMEOUT_S", 60)
+    assert mine.cameras(scene.rig, views) is not None
+    (tmp_path / "child.py").write_text("raise SystemExit(3)")
+    assert mine.cameras(scene.rig, views) is None  # an answer is kept for the child that gave it alone
+
+
+def test_lag_is_found_to_a_part_of_a_frame() -> None:
+    scene = synthetic.make_scene(200, seed=3)
+    raw = measures.layer_of(scene.xyz, scene.joint_names, scene.timestamps_s)
+    for lag in (-2.0, 0.0, 0.4, 3.0):
+        late = synthetic.dance(scene.timestamps_s - lag / 60, scene.joint_names, 3)[:, None]
+        layer = measures.layer_of(late, scene.joint_names, scene.timestamps_s)
+        assert no_truth.lag_frames(layer, raw) == pytest.approx(lag, abs=0.05)
+
+
+def test_keypoints_for_the_memory_child_come_back(tmp_path: Path) -> None:
+    scene = synthetic.make_scene(5)
+    views = synthetic.observe(scene)
+    speed.save(tmp_path / "k.npz", views)
+    rig, again = speed.load(tmp_path / "k.npz")
+    assert [camera.name for camera in rig.cameras] == [view.view for view in again]
+    assert np.array_equal(again[2].xy, views[2].xy, equal_nan=True)
 
 
 def test_an_unknown_part_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -83,8 +83,8 @@ def test_outliers_are_survived_or_flagged() -> None:
     assert np.nanmedian(error) < 1.4 * clean
     assert np.nanmean(np.linalg.norm(linear_triangulation(scene.rig, views) - scene.xyz, axis=-1)) > 10 * clean
     sure = result.flag == Flag.OBSERVED
-    assert (error[sure] > 0.15).mean() < 0.003
-    assert sure.mean() > 0.65
+    assert (error[sure] > 0.15).mean() < 0.001
+    assert sure.mean() > 0.55 and result.observed.mean() > 0.85  # those that rest on one view are weak, not lost
 
 
 @pytest.mark.parametrize(("stated", "factor"), [(1.5, 4.0), (6.0, 0.25)])
