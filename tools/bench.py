@@ -75,8 +75,8 @@ def run(parts: Mapping[str, Part], chosen: Sequence[str], keep: Keep) -> bool:
         try:
             for row in parts[name]():
                 _show(row, rows)
-        except SolveError as error:
-            _show(skipped(name, f"failed: {error}")[0], rows)
+        except (SolveError, ValueError, ArithmeticError) as error:  # a fault of ours ends the part, not the run
+            _show(skipped(name, f"failed: {type(error).__name__}: {error}")[0], rows)
             whole = False
         keep(name, rows, time.perf_counter() - started)
     return whole

@@ -108,7 +108,7 @@ def test_a_part_that_fails_leaves_its_reason_and_what_was_measured_stays(tmp_pat
     assert not bench.run(parts, ("good", "bad"), keep)
     found = json.loads(path.read_text(), parse_constant=pytest.fail)["parts"]
     assert [row["ours"] for name in ("good", "bad") for row in found[name]["rows"]] == [1.0, 2.0, None]
-    assert found["bad"]["rows"][1]["note"] == "failed: all joints in one plane"
+    assert found["bad"]["rows"][1]["note"] == "failed: DegenerateError: all joints in one plane"
     assert [one.name for one in tmp_path.iterdir()] == ["b.json"]
     assert bench.run({"good": lambda: [Row("g", "w", "s", 3.0)]}, ("good",), keep)
     again = json.loads(path.read_text())["parts"]
