@@ -77,13 +77,12 @@ def test_the_cameras_own_covariance_is_in_the_ellipsoids(
     whole: tuple[Path, Scene, Solution], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder, _, complete = whole
-    rig_of_views = pipeline.rig_of_views
+    estimate_motion = pipeline.estimate_motion
 
-    def exact(*arguments: Any) -> Any:
-        rig = rig_of_views(*arguments)
-        return replace(rig, covariance=np.zeros_like(rig.covariance))
+    def exact(raw: Any, rig: Any, *arguments: Any) -> Any:
+        return estimate_motion(raw, replace(rig, covariance=np.zeros_like(rig.covariance)), *arguments)
 
-    monkeypatch.setattr(pipeline, "rig_of_views", exact)
+    monkeypatch.setattr(pipeline, "estimate_motion", exact)
     without = solve(read_take(folder / "take.toml"), folder / "without")
     size = [np.nanmedian(np.trace(one.solved.covariance, axis1=-2, axis2=-1)) for one in (complete, without)]
     assert size[0] > 1.02 * size[1]  # most of it are standing errors of 4 px, which hide the cameras
