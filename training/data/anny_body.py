@@ -68,7 +68,7 @@ def build_body(shapes: int, triangles: int, seed: int) -> Body:
     import torch
     import warp
 
-    setattr(warp.config, "quiet", True)  # noqa: B010  no attribute of its stub; else it greets on the output
+    warp.config.log_level = warp.LOG_ERROR  # else it greets on the output
     import anny
     from anny.keypoints import KeypointsRegressor
     from anny.utils.obj_utils import load_obj_file

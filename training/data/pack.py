@@ -79,7 +79,7 @@ def load_pack(path: Path) -> Pack:
     if not path.is_file():
         raise InputError(f"{path}: no such pack; {again}")
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
         if str(arrays["kind"]) != _KIND:
             raise KeyError("kind")

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from inference.shapes import FloatArray
+from inference.shapes import BoolArray, FloatArray
 from inference.types import Camera, Intrinsics
 
 from ..body_poses import PoseBank, all_bones, draw_pose
@@ -28,8 +28,8 @@ class People:
     shape: FloatArray  # (P, 2) indices of two bodies of the pack
     blend: FloatArray  # (P,) share of the second
     rotations: FloatArray  # (P, B, 3, 3) world_from_rest
-    place: FloatArray  # (P, 2) m on the floor
-    lift: FloatArray  # (P,) m above the floor
+    place: FloatArray  # (P, 3) m: of the pelvis; for the grounded, z is that of the lowest point of the body
+    grounded: BoolArray  # (P,)
     looks: FloatArray  # (P, WIDTH)
 
 
@@ -54,14 +54,15 @@ def draw_people(rng: np.random.Generator, bank: PoseBank, shapes: int, settings:
     count = 1 + int(rng.integers(settings.most_people)) * int(rng.random() < 0.5)
     posed = np.stack([draw_pose(rng, bank, settings.variety) for _ in range(count)])
     angle, radius = rng.uniform(0, 2 * np.pi, count), rng.uniform(0.35, 2.2, count)
-    place = np.stack([np.cos(angle), np.sin(angle)], axis=1) * radius[:, None]
-    place[0] = 0
+    lift = np.where(rng.random(count) < 0.15, rng.uniform(0, 0.5, count), 0.0)
+    place = np.stack([radius * np.cos(angle), radius * np.sin(angle), lift], axis=1)
+    place[0, :2] = 0
     return People(
         rng.integers(shapes, size=(count, 2)),
         rng.uniform(0, 1, count),
         all_bones(posed, rng.beta(1.2, 1.8, (count, 2)) * 1.6),
         place,
-        np.where(rng.random(count) < 0.15, rng.uniform(0, 0.5, count), 0.0),
+        np.ones(count, dtype=bool),
         np.stack([draw_look(rng) for _ in range(count)]),
     )
 
@@ -92,7 +93,7 @@ def draw_cameras(rng: np.random.Generator, settings: SceneSettings, middle: Floa
         aim = middle + rng.normal(size=3) * (0.35 if not several else 0.1)
         roll = rng.normal(0, 0.06) + (rng.choice([0.5, -0.5, 1]) * np.pi if rng.random() < 0.05 else 0)
         intrinsics = _draw_lens(rng, f"cam{view + 1:02d}", away, reach)
-        cameras.append(_look_at(intrinsics, centre, aim, roll))
+        cameras.append(look_at(intrinsics, centre, aim, roll))
     return cameras
 
 
@@ -111,7 +112,8 @@ def _draw_lens(rng: np.random.Generator, name: str, away: float, reach: float) -
     return Intrinsics(name, size, K, bent, "opencv")
 
 
-def _look_at(intrinsics: Intrinsics, centre: FloatArray, aim: FloatArray, roll: float) -> Camera:
+def look_at(intrinsics: Intrinsics, centre: FloatArray, aim: FloatArray, roll: float) -> Camera:
+    """Place a camera at ``centre`` (3,) m that sees ``aim`` (3,) m in the middle, turned by ``roll`` rad."""
     forward = (aim - centre) / np.linalg.norm(aim - centre)
     up = np.array([0, 0, 1.0]) if abs(forward[2]) < 0.99 else np.array([0, 1.0, 0])
     right = np.cross(forward, up)
@@ -205,7 +207,7 @@ def _occluder(rng: np.random.Generator, cameras: list[Camera], middle: FloatArra
     centre = cameras[rng.integers(len(cameras))].centre
     way = middle - centre
     share = rng.uniform(0.35, 0.85)
-    half = np.exp(rng.uniform(np.log(0.03), np.log(0.35), 3)) * (0.4 + share)
+    half = np.exp(rng.uniform(np.log(0.02), np.log(0.28), 3)) * (0.4 + share)
     aside = rng.normal(size=3)
     aside -= (aside @ way) * way / (way @ way)
     place = centre + share * way + aside / np.linalg.norm(aside) * rng.uniform(0.05, 0.75) * (0.2 + share)

@@ -16,7 +16,7 @@ class SceneSettings:
     variety: float = 0.9  # of body poses: 0 recorded ones, 1 changed, mixed and invented
     clothes: bool = True  # else bare skin in one colour
     most_people: int = 3
-    occluders: float = 0.35  # probability that boxes and balls stand before the person
+    occluders: float = 0.3  # probability that boxes and balls stand before the person
     backdrops: tuple[str, ...] = ("panorama", "room", "noise")
     shadows: bool = True
     sensor: bool = True  # noise, blur, colour and compression
