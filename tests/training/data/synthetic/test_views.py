@@ -186,5 +186,5 @@ def test_take_is_whole_and_true(tmp_path, pack_file, pack):
         assert np.abs(pixels - truth["keypoints"][2, 1, 0]).max() < 0.02
         assert np.abs(truth["people_xyz"][..., 2].min() - 0.0) < 0.1  # toes stand on the floor
         assert truth["visible"].mean() > 0.4
-    assert len(open_footage(out / "videos" / "cam02.mp4", "cam02").timestamps_s) == 3
+    assert len(open_footage("cam02", out / "videos" / "cam02.mp4").timestamps_s) == 3
     assert make_take.main(arguments) == 2  # never over an old take
