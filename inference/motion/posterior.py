@@ -86,7 +86,7 @@ def steps(
 
     Convention:
         everything before a stretch counts, and of what follows it as many knots as matter: against one stretch over
-        the whole take, steps differ by less than 1 % of a sigma. A bone of a sigma of 1 m or more is left out.
+        the whole take, steps differ by less than a thousandth of a sigma. A bone of a sigma of 1 m or more is left out.
 
     Args:
         problem: the terms.
