@@ -125,6 +125,8 @@ def _far_away(around: Surroundings, directions: Tensor) -> Tensor:
     x, y, z = directions.unbind(-1)
     bumps = [torch.sin(a * x + b * y + c * z + phase * d) for a, b, c, d in _BUMPS]
     noise = 0.25 + 0.09 * torch.stack([bumps[i] + bumps[i + 1] + 0.6 * bumps[i + 2] for i in range(3)], dim=-1)
+    patches = torch.sign(torch.stack([bumps[1] + bumps[2], bumps[2] + bumps[3], bumps[3] + bumps[4]], dim=-1))
+    noise = noise + 0.1 * patches * (1 + torch.sin(phase * 3)[..., None])  # edges, weak or strong by the scene
     if not len(around.panoramas):
         return noise.clamp(0.01, 1)
     height, width = around.panoramas.shape[1:3]
