@@ -144,10 +144,9 @@ def retarget(motion: JointMotion, source: Source, body: Body, name: str) -> Clip
                 offset = motion.tree.offsets[index[joint]]
             theirs = source.world @ rest @ offset
             rotations[:, column] = since @ smallest_rotation(bone_direction(body, bone), theirs)
-    hip, knee, ankle = (source.joints[f"{bone}.L"][0] for bone in ("thigh", "shin", "foot"))
+    knee, ankle = (source.joints[f"{bone}.L"][0] for bone in ("shin", "foot"))
     leg = sum(np.linalg.norm(motion.tree.offsets[index[joint]]) for joint in (knee, ankle))
     root = positions[:, [index[source.joints["thigh.L"][0]], index[source.joints["thigh.R"][0]]]].mean(axis=1)
-    assert hip
     return Clip(name, rotations, root @ source.world.T / leg)
 
 

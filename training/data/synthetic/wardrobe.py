@@ -18,9 +18,9 @@ from ..body import JOINT_NAMES, REGIONS
 
 # How one person looks; each a number or a colour of `Looks.values`.
 _NUMBERS = (
-    *("sleeve", "shirt_hem", "neckline", "waist", "leg_hem", "sock", "shoe", "shirt_loose", "leg_loose", "skirt"),
+    *("sleeve", "shirt_hem", "neckline", "waist", "leg_hem", "sock", "shoe", "shirt_loose", "leg_loose"),
     *("shirt_kind", "shirt_scale", "leg_kind", "leg_scale", "hair_line", "hair_back", "hair_thick", "beard", "glove"),
-    *("shine", "phase", "print", "hat", "belt", "hood"),
+    *("shine", "phase", "print", "hat", "belt"),
 )
 _COLOURS = ("skin", "lips", "hair_colour", "shirt_a", "shirt_b", "leg_a", "leg_b", "shoe_colour", "sock_colour", "iris")
 WIDTH = len(_NUMBERS) + 3 * len(_COLOURS)
@@ -79,7 +79,6 @@ def draw_look(rng: np.random.Generator) -> FloatArray:
         "shoe": rng.choice([3.5, u(1.9, 2.0), u(1.5, 1.8)], p=[0.12, 0.7, 0.18]),
         "shirt_loose": u(0.004, 0.03) if rng.random() < 0.75 else u(0.03, 0.05),
         "leg_loose": u(0.003, 0.025),
-        "skirt": float(rng.random() < 0.12),
         "shirt_kind": rng.choice(_PATTERNS, p=[0.45, 0.12, 0.06, 0.1, 0.12, 0.07, 0.08]),
         "shirt_scale": u(0.7, 1.8),
         "leg_kind": rng.choice(_PATTERNS, p=[0.72, 0.03, 0.05, 0.06, 0.1, 0.04, 0.0]),
@@ -94,7 +93,6 @@ def draw_look(rng: np.random.Generator) -> FloatArray:
         "print": float(rng.random() < 0.25),
         "hat": float(rng.random() < 0.1),
         "belt": float(rng.random() < 0.3),
-        "hood": float(rng.random() < 0.05),
     }
     if bare:
         n |= {
@@ -169,7 +167,7 @@ def shirt_share(at: BodyCoordinates, looks: Looks, who: Tensor, soft: float) -> 
 
 
 def leg_share(at: BodyCoordinates, looks: Looks, who: Tensor, soft: float) -> Tensor:
-    """(M,) 1 where trousers or a skirt are."""
+    """(M,) 1 where trousers or shorts are."""
     below = 1 - _step(at.torso, looks.number("waist", who), soft)
     return below * (1 - _step(at.leg, looks.number("leg_hem", who), soft)) * (at.arm_share < 0.5) * (at.torso < 0.6)
 
