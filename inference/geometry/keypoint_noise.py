@@ -38,6 +38,11 @@ class KeypointNoise:
         """(V, J) variance of a single keypoint over the stated one."""
         return self.variance + self.standing
 
+    @property
+    def independent(self) -> float:
+        """Share of the frames that say something new about what does not change."""
+        return (1 - self.memory) / (1 + self.memory)
+
 
 def sample_frames(count: int) -> IntArray:
     """Frames to measure on: all, or stretches of consecutive frames spread over the take."""

@@ -13,23 +13,23 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy.ndimage import uniform_filter1d
 
 from ..config import MotionSettings
 from ..errors import DegenerateError, InputError
-from ..geometry.keypoint_noise import KeypointNoise, whitened_residuals
+from ..geometry.keypoint_noise import KeypointNoise
 from ..geometry.reprojection import Rays, rays_from_keypoints, squared_distances
-from ..geometry.triangulation import covariance_from_cameras, curvature_factor, keypoint_noise, robust_weight
+from ..geometry.triangulation import curvature_factor, keypoint_noise
 from ..shapes import BoolArray, FloatArray, IntArray
 from ..types import CameraRig, Keypoints2D, Keypoints3D, Skeleton, SkeletonMotion, SolveReport
 from . import bones, kinematics
 from .bridging import bridge_factors, bridged_covariance
 from .flags import solved_flags
-from .posterior import Problem, single_frame_information, steps
+from .posterior import Problem, steps
 from .rotation_covariance import rotation_covariance
 from .skeleton import anatomical, build_skeleton, joint_sources, mirrored_bones, rest_lengths
-from .smoothing import MEMORYLESS, smooth_paths, white_surrogate
+from .smoothing import MEMORYLESS, interpolate, smooth_paths, white_surrogate
 from .splines import choose_knots, response_time
+from .standing import Bones, Standing, corrected, joint_covariance, no_standing, update
 from .swaps import LimbFact, limb_facts, unswapped
 
 _FREE_M = 10.0  # bone sigma of the first step, which measures the bones
@@ -37,9 +37,7 @@ _BONE_SIGMAS_M = (0.01, 0.0, 0.0)
 _CHANCE = 1.5  # how much larger than expected the variance of a rigid bone's length may look
 _WILD = 64.0  # squared sigmas from which a keypoint does not show its joint
 _UNLIKE_M = 0.05  # a joint farther from its place on the rigid skeleton is not given
-_NEARBY_S = 0.2  # over which the geometry of the views is averaged for standing errors
 _KNOTS = 1.8  # spacing of the splines' knots over the response time of the quickest joint
-_SMALL_RIDGE = 1.0  # 1/m², for frames without views
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,7 +45,8 @@ class _Person:
     """What is handed from step to step; joints J are those of the layout that were ever triangulated."""
 
     rays: Rays  # as detected, limbs not exchanged
-    noise: KeypointNoise
+    noise: KeypointNoise  # of the rest
+    standing: Standing
     names: tuple[str, ...]
     sources: FloatArray  # (skeleton joints, J), zero rows where a source was never triangulated
     measured: BoolArray  # (T, J) whether a single-frame point stands here
@@ -141,11 +140,12 @@ def _one_person(
 ) -> tuple[tuple[FloatArray | IntArray, ...], list[LimbFact]]:
     """Arrays of one person, as `_together` takes them, and what is to be told of the limbs."""
     person = _start(raw, rig, views, settings, skeleton)
-    person = _improved(person, _FREE_M, skeleton)
+    person = _improved(person, _FREE_M)
     person = replace(person, looseness=_looseness(person))
+    person = replace(person, problem=replace(person.problem, lengths=_measured_lengths(person)[0]))
     for sigma in _BONE_SIGMAS_M:
-        person = _improved(person, max(sigma, settings.bone_sigma_m), skeleton)
-    joints, covariance = _with_covariance(person, rig.covariance)
+        person = _settled(_improved(person, max(sigma, settings.bone_sigma_m)))
+    joints, covariance = _with_covariance(person)
     known = person.sources.any(axis=1)
     xyz = person.sources @ joints
     largest = np.linalg.eigvalsh(np.where(known[:, None, None], covariance, np.eye(3)))[..., 2]
@@ -163,7 +163,7 @@ def _one_person(
     covariance = np.where(sure[..., None, None], covariance, np.nan)
     root, local = kinematics.bone_rotations(skeleton, rigid, raw.timestamps_s)
     turning = rotation_covariance(skeleton, rigid, root, local, covariance, person.sources)
-    limbs = limb_facts(person.rays, joints, person.names, person.problem.nu)
+    limbs = limb_facts(_detected(person), joints, person.names, person.problem.nu)
     xyz = np.where(sure[..., None], rigid, np.nan)
     return (xyz, covariance, *flags, rigid[:, 0], root, local, lengths, turning), limbs
 
@@ -171,38 +171,41 @@ def _one_person(
 def _start(
     raw: Keypoints3D, rig: CameraRig, views: Sequence[Keypoints2D], settings: MotionSettings, skeleton: Skeleton
 ) -> _Person:
+    """Everything measured on single frames: noise, what stands, smoothed paths."""
     times, nu = raw.timestamps_s, settings.degrees_of_freedom
-    rays = rays_from_keypoints(rig, views, settings.min_score)
-    noise = keypoint_noise(rays, raw.flag.shape, nu, rig.covariance)
     active = raw.observed[:, 0].any(axis=0)
     if not active.any():
         raise DegenerateError(
             "no joint is seen by two agreeing views in any frame; check calibration, synchronisation and keypoints"
         )
     names = tuple(name for name, used in zip(raw.joint_names, active, strict=True) if used)
-    frames = len(times)
-    rays = rays.take(np.arange(rays.u.shape[1]).reshape(frames, -1)[:, active].ravel())
-    noise = KeypointNoise(noise.variance[:, active], noise.standing, noise.memory)
+    rays = rays_from_keypoints(rig, views, settings.min_score)
+    rays = rays.take(np.arange(rays.u.shape[1]).reshape(len(times), -1)[:, active].ravel())
+    sources = joint_sources(skeleton, raw.joint_names)
+    sources = np.where((sources[:, ~active] == 0).all(axis=1, keepdims=True), sources, 0.0)[:, active]
+    complete = sources.any(axis=1)
+    numbers = np.flatnonzero(complete[1:] & complete[skeleton.parents[1:]] & anatomical(skeleton))
+    mirror = _mirrored(numbers, skeleton)
     points, covariance = raw.xyz[:, 0][:, active], raw.covariance[:, 0][:, active]
+    joints = np.stack([interpolate(column, times) for column in points.swapaxes(0, 1)], axis=1)
+    standing = no_standing(rays, joints, mirror, rig.covariance)
+    noise = keypoint_noise(rays, points.shape[:1] + (1,) + points.shape[1:2], nu)
+    unbound = Bones(np.zeros((0, len(names))), np.zeros(0), np.zeros(0), np.zeros(0, np.int64))
+    standing = update(standing, _single(rays, noise, nu), joints, unbound, times, noise.independent, nu)
+    noise = keypoint_noise(corrected(rays, standing), points.shape[:1] + (1,) + points.shape[1:2], nu)
     sigma = np.sqrt(np.trace(covariance, axis1=-2, axis2=-1) / 3)
     paths, density = smooth_paths(points, sigma, times, noise.memory)
     density /= settings.smoothness * _smoother(noise)
-    step = float(np.median(np.diff(times))) if frames > 1 else 1.0
+    step = float(np.median(np.diff(times))) if len(times) > 1 else 1.0
     typical = [float(np.nanmedian(column)) for column in sigma.T]
     surrogate, honesty, variance = np.transpose(
         [white_surrogate(s, step, noise.memory, q) for s, q in zip(typical, density, strict=True)]
     )
     spacing = _KNOTS * response_time(np.array(typical) * np.sqrt(surrogate), step, density)
-    scale = curvature_factor(nu) * np.repeat((noise.variance * surrogate)[:, None], frames, axis=1)
-    sources = joint_sources(skeleton, raw.joint_names)
-    sources = np.where((sources[:, ~active] == 0).all(axis=1, keepdims=True), sources, 0.0)[:, active]
-    complete = sources.any(axis=1)
-    numbers = np.flatnonzero(complete[1:] & complete[skeleton.parents[1:]] & anatomical(skeleton))
     problem = Problem(
-        rays=rays.scaled(scale.reshape(len(rays.R), -1)),
+        rays=rays,
         times=times,
         nu=nu,
-        offset=np.zeros((len(rays.R), len(names), 2)),
         knots=choose_knots(times, float(spacing.min())),
         density=density,
         surrogate=surrogate,
@@ -210,13 +213,10 @@ def _start(
         lengths=np.zeros(len(numbers)),
         bone_sigma=np.full(len(numbers), settings.bone_sigma_m),
     )
-    where = {bone: index for index, bone in enumerate(numbers)}
-    mirror = [
-        where.get(other, where[bone]) for bone, other in zip(numbers, mirrored_bones(skeleton)[numbers], strict=True)
-    ]
     return _Person(
-        rays=problem.rays,
+        rays=rays,
         noise=noise,
+        standing=standing,
         names=names,
         sources=sources,
         measured=raw.observed[:, 0][:, active],
@@ -226,8 +226,21 @@ def _start(
         honesty=honesty,
         variance=variance,
         looseness=np.zeros(len(numbers)),
-        mirror=np.array(mirror, dtype=np.int64),
+        mirror=mirror,
     )
+
+
+def _mirrored(numbers: IntArray, skeleton: Skeleton) -> IntArray:
+    """(B,) the chosen bones' partners on the other side of the body, as places among them; or themselves."""
+    where = {bone: index for index, bone in enumerate(numbers)}
+    other = mirrored_bones(skeleton)[numbers]
+    return np.array([where.get(o, where[b]) for b, o in zip(numbers, other, strict=True)], dtype=np.int64)
+
+
+def _single(rays: Rays, noise: KeypointNoise, nu: float) -> Rays:
+    """The rays with the covariance of single keypoints as measured."""
+    frames = rays.u.shape[1] // noise.variance.shape[1]
+    return rays.scaled(curvature_factor(nu) * np.tile(noise.variance, frames))
 
 
 def _smoother(noise: KeypointNoise) -> float:
@@ -238,26 +251,45 @@ def _smoother(noise: KeypointNoise) -> float:
     return 3.0 if noise.memory < MEMORYLESS else 0.75
 
 
-def _improved(person: _Person, bone_sigma: float, skeleton: Skeleton) -> _Person:
-    """One Gauss-Newton step with limbs, bone lengths and standing errors as they look from here."""
+def _improved(person: _Person, bone_sigma: float) -> _Person:
+    """One Gauss-Newton step with limbs as they look from here, then one on what stands."""
     problem, joints = person.problem, person.joints
-    rays, _ = unswapped(person.rays, joints.reshape(-1, 3).T, person.names, problem.nu)
-    sigmas = np.hypot(bone_sigma, person.looseness)
-    problem = replace(problem, rays=rays, bone_sigma=sigmas, lengths=_lengths(person, skeleton))
+    problem = replace(problem, rays=_observed(person), bone_sigma=np.hypot(bone_sigma, person.looseness))
     moved = joints.copy()
     for frames, step, _ in steps(problem, joints):
         moved[frames] += step
-    problem = replace(problem, offset=_standing_offset(problem, person.noise, moved))
     return replace(person, problem=problem, joints=moved)
 
 
-def _lengths(person: _Person, skeleton: Skeleton) -> FloatArray:
-    """(B,) lengths of the problem's bones over the take, left and right together."""
-    if not len(person.bone_numbers):
-        return np.zeros(0)
-    full = np.full((2, len(skeleton.bone_names)), np.nan)
-    full[:, person.bone_numbers] = _measured_lengths(person)
-    return bones.symmetric_lengths(full[0], full[1], mirrored_bones(skeleton))[person.bone_numbers]
+def _detected(person: _Person) -> Rays:
+    """The rays with standing errors taken off, and covariances that stand for the memory; limbs as detected."""
+    scale = curvature_factor(person.problem.nu) * person.noise.variance * person.problem.surrogate
+    return corrected(person.rays, person.standing).scaled(np.tile(scale, len(person.problem.times)))
+
+
+def _observed(person: _Person) -> Rays:
+    """The same with limbs exchanged back."""
+    return unswapped(_detected(person), person.joints.reshape(-1, 3).T, person.names, person.problem.nu)[0]
+
+
+def _settled(person: _Person) -> _Person:
+    """What stands, as it looks from where the joints are; bone lengths with it."""
+    problem = person.problem
+    bones = _bones(person)
+    standing = update(
+        person.standing, _plain(person), person.joints, bones, problem.times, person.noise.independent, problem.nu
+    )
+    change = standing.lengthening - person.standing.lengthening
+    return replace(person, standing=standing, problem=replace(problem, lengths=problem.lengths + change))
+
+
+def _bones(person: _Person) -> Bones:
+    return Bones(person.problem.bones, person.problem.lengths, person.problem.bone_sigma, person.mirror)
+
+
+def _plain(person: _Person) -> Rays:
+    """The problem's rays with the covariance of single keypoints."""
+    return person.problem.rays.scaled(np.tile(1 / person.problem.surrogate, len(person.problem.times)))
 
 
 def _measured_lengths(person: _Person) -> tuple[FloatArray, FloatArray]:
@@ -279,17 +311,6 @@ def _looseness(person: _Person) -> FloatArray:
     return np.sqrt(np.maximum(spread**2 - _CHANCE * person.problem.bones**2 @ person.variance, 0.0))
 
 
-def _length_error(person: _Person) -> FloatArray:
-    """(B,) m: the lengths' own error as independent noise of every frame that leaves as much after smoothing.
-
-    With memory, T frames hold T / τ independent ones, τ = (1 + r) / (1 - r), and smoothing makes about τ frames one;
-    both sides of the body share a length.
-    """
-    problem, memory = person.problem, person.noise.memory
-    lasting = (1 + memory) / (1 - memory)
-    sides = np.where(person.mirror == np.arange(len(person.mirror)), 1, 2)
-    return lasting * np.sqrt(problem.bones**2 @ person.variance / (sides * len(problem.times)))
-
 
 def _all_lengths(person: _Person, skeleton: Skeleton) -> FloatArray:
     """(B,) lengths of all bones; those never measured are a grown person's, scaled like the measured ones."""
@@ -300,27 +321,11 @@ def _all_lengths(person: _Person, skeleton: Skeleton) -> FloatArray:
     return lengths
 
 
-def _standing_variance(problem: Problem, noise: KeypointNoise) -> FloatArray:
-    """(V, J) variance of standing errors in the units of the problem's whitened residuals."""
-    return noise.standing / (curvature_factor(problem.nu) * noise.variance * problem.surrogate)
 
 
-def _standing_offset(problem: Problem, noise: KeypointNoise, joints: FloatArray) -> FloatArray:
-    """(V, J, 2) posterior mean of the standing errors given the joints."""
-    frames, count = problem.shape
-    error = whitened_residuals(problem.rays, joints.reshape(-1, 3).T).reshape(-1, frames, count, 2)
-    delta = ((error - problem.offset[:, None]) ** 2).sum(axis=-1)
-    weight = robust_weight(delta, problem.nu) * problem.rays.seen.reshape(delta.shape)
-    mean = (weight[..., None] * error).sum(axis=1) / np.maximum(weight.sum(axis=1), 1e-9)[..., None]
-    independent = np.maximum(weight.sum(axis=1) * (1 - noise.memory) / (1 + noise.memory), 1e-9)
-    prior = _standing_variance(problem, noise)
-    return (prior / (prior + 1 / independent))[..., None] * mean
-
-
-def _with_covariance(person: _Person, camera_covariance: FloatArray) -> tuple[FloatArray, FloatArray]:
+def _with_covariance(person: _Person) -> tuple[FloatArray, FloatArray]:
     """The last step: joints (T, J, 3), and the covariance of the skeleton's joints (T, S, 3, 3)."""
-    loose = np.hypot(person.problem.bone_sigma, _length_error(person))
-    person = replace(person, problem=replace(person.problem, bone_sigma=loose))
+    person = replace(person, problem=replace(person.problem, rays=_observed(person)))
     problem, joints = person.problem, person.joints.copy()
     first = person.sources.argmax(axis=1)
     second = person.sources.shape[1] - 1 - person.sources[:, ::-1].argmax(axis=1)
@@ -333,15 +338,9 @@ def _with_covariance(person: _Person, camera_covariance: FloatArray) -> tuple[Fl
         pairs = ((first, first), (first, second), (second, first), (second, second))
         covariance[frames] = sum(square[:, a, :, b].swapaxes(0, 1) for a, b in pairs) / 4
     covariance = _bridged(person, joints, covariance)
-    standing = _standing_covariance(person)
-    extra = (standing[:, first] + standing[:, second]) / np.where(first == second, 2, 4)[:, None, None]
-    if camera_covariance.any():
-        points = joints.reshape(-1, 3).T
-        cameras = covariance_from_cameras(problem.rays, points, problem.nu, camera_covariance)
-        cameras = cameras.reshape(*joints.shape, 3)
-        cameras = (cameras[:, first] + cameras[:, second]) / 2
-        extra = extra + cameras
-    return joints, covariance + extra
+    return joints, covariance + joint_covariance(
+        person.standing, _plain(person), joints, _bones(person), problem.times, problem.nu, person.sources
+    )
 
 
 def _bridged(person: _Person, joints: FloatArray, covariance: FloatArray) -> FloatArray:
@@ -366,55 +365,3 @@ def _bridged(person: _Person, joints: FloatArray, covariance: FloatArray) -> Flo
         larger = np.argmax([np.trace(part, axis1=-2, axis2=-1) for part in parts], axis=0) if parts else None
         result[:, row] = covariance[:, row] if larger is None else np.stack(parts)[larger, np.arange(len(result))]
     return result
-
-
-def _standing_covariance(person: _Person) -> FloatArray:
-    """(T, J, 3, 3) what standing errors that do not show in the residuals do to the joints."""
-    problem = person.problem
-    step = float(np.median(np.diff(problem.times))) if len(problem.times) > 1 else 1.0
-    information = single_frame_information(problem, person.joints)
-    width = min(2 * int(_NEARBY_S / step) + 1, len(information))
-    information = uniform_filter1d(information, width, axis=0, mode="nearest") + _SMALL_RIDGE * np.eye(3)
-    variance = _standing_variance(problem, person.noise).mean(axis=0)
-    standing = variance[:, None, None] * np.linalg.inv(information)
-    shared = _shared(problem.offset)
-    few = max(2 * len(problem.rays.R) - 3, 3)  # what all joints share is measured on that many numbers: Student t
-    return shared * few / (few - 2) * standing + (1 - shared) * _less_bones(person, standing)
-
-
-def _shared(offset: FloatArray) -> float:
-    """Share of the standing errors (V, J, 2) that all joints of a view have in common: of the cameras, not the joints.
-
-    The variance between views over the total, as in an analysis of variance. Bones show nothing of it.
-    """
-    joints = offset.shape[1]
-    total = (offset**2).sum()
-    if joints < 2 or total == 0:
-        return 0.0
-    between = joints * (offset.mean(axis=1) ** 2).sum() / total  # 1 / joints by chance
-    return float(np.clip((joints * between - 1) / (joints - 1), 0.0, 1.0))
-
-
-def _less_bones(person: _Person, standing: FloatArray) -> FloatArray:
-    """(T, J, 3, 3) standing covariance D less what rigid bones show of it.
-
-    Standing errors d pull the bones, N = their directions, by N d; the lengths, mean over the take and both sides of
-    the body (M), follow by M N̄ d; the joints answer by K (N - M N̄) d with K = D Nᵀ (N D Nᵀ + σ²)⁻¹.
-    """
-    edges, sigma = person.problem.bones, person.problem.bone_sigma
-    if not len(edges):
-        return standing
-    vectors = edges @ person.joints
-    unit = vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-6)
-    rows = edges[..., None] * unit[:, :, None]  # N (T, B, J, 3)
-    lengths = 0.5 * (np.eye(len(edges)) + np.eye(len(edges))[person.mirror])
-    free = rows - np.tensordot(lengths, rows.mean(axis=0), 1)
-    pull = np.einsum("tbjx,tjxy->tbjy", rows, standing)
-    free_pull = np.einsum("tbjx,tjxy->tbjy", free, standing)
-    flat = (len(rows), len(edges), -1)
-    seen = pull.reshape(flat) @ rows.reshape(flat).swapaxes(1, 2)
-    change = free_pull.reshape(flat) @ free.reshape(flat).swapaxes(1, 2)
-    gain = np.linalg.solve(seen + sigma**2 * np.eye(len(edges)), pull.reshape(flat)).reshape(pull.shape)  # Kᵀ
-    crossed = np.einsum("tbjx,tbjy->tjxy", gain, free_pull)
-    moved = (change @ gain.reshape(flat)).reshape(gain.shape)
-    return standing - crossed - crossed.swapaxes(-1, -2) + np.einsum("tbjx,tbjy->tjxy", gain, moved)

@@ -45,7 +45,6 @@ class Problem:
     rays: Rays  # T·J points; covariances include the measured noise
     times: FloatArray  # (T,) s
     nu: float  # degrees of freedom of keypoint errors
-    offset: FloatArray  # (V, J, 2) standing errors taken off, in sigmas
     knots: FloatArray  # (K + 1,) s, of the splines
     density: FloatArray  # (J,) m²/s⁵
     surrogate: FloatArray  # (J,) how much larger the rays' covariances are than those of single keypoints
@@ -306,10 +305,10 @@ def _data_terms(
         rays = problem.rays.take((np.arange(low, high)[:, None] * count + chosen).ravel())
     points = joints[low:high, chosen].reshape(-1, 3).T
     shape = (high - low, len(chosen))
-    error = whitened_residuals(rays, points).reshape(len(rays.R), *shape, 2) - problem.offset[:, None, chosen]
+    error = whitened_residuals(rays, points).reshape(len(rays.R), *shape, 2)
     information, pull = np.zeros((*shape, 3, 3)), np.zeros((*shape, 3))
     for view in range(len(rays.R)):
-        slope = _whitened_slope(rays, view, points).reshape(*shape, 2, 3)
+        slope = whitened_slope(rays, view, points).reshape(*shape, 2, 3)
         delta = (error[view] ** 2).sum(axis=-1) * problem.surrogate[chosen]
         root = np.sqrt(robust_weight(delta, problem.nu) * rays.seen[view].reshape(shape))[..., None]
         slope, residuals = root[..., None] * slope, root * error[view]
@@ -328,24 +327,9 @@ def _curved(slope: FloatArray, error: FloatArray, delta: FloatArray, nu: float) 
     return slope - shorten * (along[..., None, :] @ slope)
 
 
-def _whitened_slope(rays: Rays, view: int, points: FloatArray) -> FloatArray:
+def whitened_slope(rays: Rays, view: int, points: FloatArray) -> FloatArray:
     """(N, 2, 3) derivative of the whitened prediction by the point; see `whitened_residuals`."""
     r = residual(rays, view, points)
     root = np.sqrt(np.where(rays.uu[view] > 0, rays.uu[view], 1.0))
     rest = np.sqrt(np.maximum(rays.vv[view] - (rays.uv[view] / root) ** 2, 0))
     return np.stack([root * r.slope_u + rays.uv[view] / root * r.slope_v, rest * r.slope_v]).transpose(2, 0, 1)
-
-
-def single_frame_information(
-    problem: Problem,
-    joints: FloatArray,  # (T, J, 3)
-) -> FloatArray:
-    """(T, J, 3, 3) information of each frame's keypoints alone, without memory."""
-    points, frames = joints.reshape(-1, 3).T, problem.shape
-    error = whitened_residuals(problem.rays, points).reshape(-1, *frames, 2) - problem.offset[:, None]
-    total = np.zeros((*frames, 3, 3))
-    for view in range(len(problem.rays.R)):
-        slope = _whitened_slope(problem.rays, view, points).reshape(*frames, 2, 3)
-        weight = robust_weight((error[view] ** 2).sum(axis=-1), problem.nu) * problem.rays.seen[view].reshape(frames)
-        total += np.minimum(weight, 1.0)[..., None, None] * (slope.swapaxes(-1, -2) @ slope)
-    return total

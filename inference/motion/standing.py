@@ -1,0 +1,378 @@
+"""What does not change over a take: standing errors of keypoints, of cameras, and the lengths of bones.
+
+Unknown, together one vector b: an offset per view and joint (normalised image coordinates), a correction per camera
+(rotation vector and t), a correction per bone length. Against b the joints follow at once (they have the whole take
+to do so), so that with J_t the information of frame t's joints, B_t its coupling with b and C_t that of b itself,
+
+    Λ = w Σ_t (C_t - B_tᵀ J_t⁻¹ B_t)
+
+is what the take tells of b (the Schur complement of a bundle adjustment: Triggs et al. 2000, section 6.1), w the
+independent share of frames whose errors have memory. The sizes of the offsets and of unstated errors of cameras are
+those of the highest marginal likelihood. What no residual shows (the cameras turning about the world together)
+keeps its prior; the joints' covariance is Cov(x | b) + G Cov(b) Gᵀ, G_t = -J_t⁻¹ B_t.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from scipy.integrate import quad
+from scipy.linalg import LinAlgError, cho_solve, cholesky
+
+from ..geometry import rotation
+from ..geometry.keypoint_noise import whitened_residuals
+from ..geometry.reprojection import Rays, camera_slopes
+from ..geometry.triangulation import robust_weight
+from ..shapes import FloatArray, IntArray
+from .posterior import whitened_slope
+
+_WINDOWS = 48  # places of the take at which the residuals are looked at
+_WINDOW_S, _WINDOW_FRAMES = 0.4, 5  # the joints' information is averaged over so long, on so many frames
+_KNOT_S = 0.15  # between the places for which the covariance is computed
+_MOST_INDEPENDENT = 150.0  # frames' worth of information: what stands does so only about
+_RIDGE = 1.0  # 1/m², for joints without views
+_SIZES = 2.0 ** np.arange(-5, 4.01, 0.5)  # of offsets, in stated sigmas
+_TURNS = 1e-4 * 2.0 ** np.arange(-1, 8.01, 0.5)  # rad, of cameras of unstated accuracy
+_CENTRE = 0.4  # their centres err by so much of what the turn moves at the person's distance
+_LENGTH_M, _ASYMMETRY_M = 0.1, 0.004  # sigmas of a length's correction, and of left against right
+
+
+@dataclass(frozen=True, eq=False)
+class Bones:
+    """The bones that tie the joints together."""
+
+    rows: FloatArray  # (B, J) bone vector = row · joints
+    lengths: FloatArray  # (B,) m
+    sigma: FloatArray  # (B,) m
+    mirror: IntArray  # (B,) the bone on the other side of the body, or the bone itself
+
+
+@dataclass(frozen=True, eq=False)
+class Standing:
+    """Posterior of what stands. A prior of unit size is b = basis · z; families of z: offsets, cameras, the rest."""
+
+    shape: tuple[int, int, int]  # views V, joints J, bones B
+    basis: FloatArray  # (n, m)
+    family: IntArray  # (m,) 0 offsets, 1 cameras of unstated accuracy, 2 of known size
+    mean: FloatArray  # (n,)
+    covariance: FloatArray  # (n, n)
+    sizes: tuple[float, float] = (1.0, 1e-3)  # of offsets in stated sigmas; of cameras, rad
+
+    @property
+    def offset(self) -> FloatArray:
+        """(V, J, 2) in normalised image coordinates."""
+        views, joints, _ = self.shape
+        return self.mean[: 2 * views * joints].reshape(views, joints, 2)
+
+    @property
+    def pose(self) -> FloatArray:
+        """(V, 6) rotation vectors (left-multiplied, camera axes, rad) and t (m)."""
+        views, joints, _ = self.shape
+        return self.mean[2 * views * joints :][: 6 * views].reshape(views, 6)
+
+    @property
+    def lengthening(self) -> FloatArray:
+        """(B,) m, corrections of the bone lengths."""
+        return self.mean[len(self.mean) - self.shape[2] :]
+
+
+@dataclass(frozen=True, eq=False)
+class _Terms:
+    """Information of some windows of the take: joints J, coupling B, what is left for b."""
+
+    joints: FloatArray  # (K, 3J, 3J)
+    coupling: FloatArray  # (K, 3J, n)
+    own: FloatArray  # (n, n), summed over windows
+    pull_joints: FloatArray  # (K, 3J)
+    pull: FloatArray  # (n,), summed over windows
+
+
+def no_standing(
+    rays: Rays,  # stated, T·J points
+    joints: FloatArray,  # (T, J, 3) m
+    mirror: IntArray,  # (B,)
+    camera_covariance: FloatArray,  # (6V, 6V); zeros: not stated
+) -> Standing:
+    """The prior: nothing stands so far."""
+    views, (frames, count, _), bones = len(rays.R), joints.shape, len(mirror)
+    size = 2 * views * count + 6 * views + bones
+    offsets, poses = slice(0, 2 * views * count), slice(2 * views * count, size - bones)
+    stated = bool(camera_covariance.any())
+    basis = np.zeros((size, size))
+    precision = np.where(rays.seen, (rays.uu + rays.vv) / 2, np.nan)
+    sigma = np.sqrt(1 / np.sqrt(_median(precision.reshape(views, frames, count))))
+    basis[offsets, offsets] = np.diag(np.repeat(sigma.ravel(), 2))
+    if stated:
+        values, vectors = np.linalg.eigh(camera_covariance)
+        basis[poses, poses] = vectors * np.sqrt(np.maximum(values, 0))
+    else:
+        basis[poses, poses] = _unstated_cameras(rays, joints)
+    other = np.eye(bones)[mirror]
+    basis[size - bones :, size - bones :] = _LENGTH_M * (np.eye(bones) + other) / 2 + _ASYMMETRY_M * (
+        np.eye(bones) - other
+    )
+    family = np.full(size, 2)
+    family[offsets], family[poses] = 0, 2 if stated else 1
+    return Standing((views, count, bones), basis, family, np.zeros(size), np.zeros((size, size)))
+
+
+def _median(values: FloatArray) -> FloatArray:
+    """(V, J) of (V, T, J), infinite where nothing is finite."""
+    result = np.full((len(values), values.shape[2]), np.inf)
+    for view, joint in np.ndindex(*result.shape):  # few
+        column = values[view, :, joint]
+        column = column[np.isfinite(column)]
+        result[view, joint] = np.median(column) if len(column) else np.inf
+    return result
+
+
+def _unstated_cameras(rays: Rays, joints: FloatArray) -> FloatArray:
+    """(6V, 6V) basis: cameras turn by 1 rad about their centres and move by what that is worth at the person."""
+    views = len(rays.R)
+    basis = np.zeros((6 * views, 6 * views))
+    for view, (R, t) in enumerate(zip(rays.R, rays.t, strict=True)):
+        distance = np.median(np.linalg.norm(joints.reshape(-1, 3) + R.T @ t, axis=-1))
+        cross = np.array([[0, -t[2], t[1]], [t[2], 0, -t[0]], [-t[1], t[0], 0]])
+        block = np.block([[np.eye(3), np.zeros((3, 3))], [-cross, -_CENTRE * distance * R]])
+        basis[6 * view : 6 * view + 6, 6 * view : 6 * view + 6] = block
+    return basis
+
+
+def corrected(rays: Rays, standing: Standing) -> Rays:
+    """Take the offsets off the keypoints and move the cameras as far as is known."""
+    views, count, _ = standing.shape
+    offset = np.where(rays.seen.reshape(views, -1, count)[..., None], standing.offset[:, None], 0.0)
+    offset = offset.reshape(views, -1, 2)
+    turn = rotation.exp(standing.pose[:, :3])
+    return replace(
+        rays,
+        R=turn @ rays.R,
+        t=rays.t + standing.pose[:, 3:],
+        u=rays.u - offset[..., 0],
+        v=rays.v - offset[..., 1],
+    )
+
+
+def update(
+    standing: Standing,
+    rays: Rays,  # corrected by ``standing``; covariances of single keypoints
+    joints: FloatArray,  # (T, J, 3) m
+    bones: Bones,
+    times: FloatArray,  # (T,) s
+    independent: float,  # share of frames that are independent of each other
+    nu: float,
+) -> Standing:
+    """One Gauss-Newton step on b with the joints following, and the covariance of b.
+
+    Returns:
+        The posterior; its covariance averages over the likely sizes of unstated errors of cameras.
+    """
+    windows = _windows(times, min(_WINDOWS, len(times)))
+    terms = _terms(standing, rays, joints, bones, windows, nu)
+    followed = np.linalg.solve(terms.joints, np.concatenate([terms.coupling, terms.pull_joints[..., None]], axis=-1))
+    flat = terms.coupling.reshape(-1, terms.coupling.shape[-1])
+    drawn = flat.T @ followed.reshape(len(flat), -1)
+    weight = min(independent * len(times), _MOST_INDEPENDENT) / len(windows)
+    information = weight * (terms.own - drawn[:, :-1])
+    pull = weight * (terms.pull - drawn[:, -1]) + information @ standing.mean
+    return _posterior(standing, 0.5 * (information + information.T), pull)
+
+
+def joint_covariance(
+    standing: Standing,
+    rays: Rays,
+    joints: FloatArray,  # (T, J, 3) m
+    bones: Bones,
+    times: FloatArray,  # (T,) s
+    nu: float,
+    sources: FloatArray,  # (S, J) joints of the result as sums of J
+) -> FloatArray:
+    """(T, S, 3, 3) G Cov(b) Gᵀ: what is not known of b does to the joints, interpolated between knots."""
+    step = float(np.median(np.diff(times))) if len(times) > 1 else 1.0
+    knots = int(np.clip(np.ceil((times[-1] - times[0]) / _KNOT_S) + 1, 1, len(times))) if step > 0 else 1
+    windows = _windows(times, knots)
+    values, vectors = np.linalg.eigh(standing.covariance)
+    root = vectors * np.sqrt(np.maximum(values, 0))
+    parts = []
+    for start in range(0, knots, _WINDOWS):
+        chosen = windows[start : start + _WINDOWS]
+        terms = _terms(standing, rays, joints, bones, chosen, nu)
+        moved = np.linalg.solve(terms.joints, terms.coupling @ root)
+        moved = moved.reshape(len(chosen), len(bones.rows[0]) if len(bones.rows) else joints.shape[1], 3, -1)
+        moved = np.einsum("sj,kjxn->ksxn", sources, moved)
+        parts.append(moved @ moved.swapaxes(-1, -2))
+    return _interpolated(np.concatenate(parts), windows[:, windows.shape[1] // 2], len(times))
+
+
+def _interpolated(values: FloatArray, at: IntArray, frames: int) -> FloatArray:
+    """Linearly from the frames ``at`` (K, …) to all frames (T, …)."""
+    upper = np.clip(np.searchsorted(at, np.arange(frames)), 1 if len(at) > 1 else 0, len(at) - 1)
+    lower = np.maximum(upper - 1, 0)
+    width = np.maximum(at[upper] - at[lower], 1)
+    share = np.clip((np.arange(frames) - at[lower]) / width, 0.0, 1.0)
+    share = share.reshape(-1, *(1,) * (values.ndim - 1))
+    return (1 - share) * values[lower] + share * values[upper]
+
+
+def _windows(times: FloatArray, count: int) -> IntArray:
+    """(K, n) frames around K evenly spread ones; near the ends of the take frames repeat."""
+    frames = len(times)
+    centres = np.unique(np.round(np.linspace(0, frames - 1, count)).astype(int))
+    step = float(np.median(np.diff(times))) if frames > 1 else 1.0
+    reach = min(int(round(_WINDOW_S / 2 / step)), (frames - 1) // 2)
+    offsets = np.unique(np.round(np.linspace(-reach, reach, _WINDOW_FRAMES)).astype(int))
+    return np.clip(centres[:, None] + offsets, 0, frames - 1)
+
+
+def _terms(
+    standing: Standing, rays: Rays, joints: FloatArray, bones: Bones, windows: IntArray, nu: float
+) -> _Terms:
+    views, count, edges = standing.shape
+    knots, size = len(windows), len(standing.mean)
+    matrix = np.zeros((knots, 3 * count, 3 * count))
+    coupling, pull_joints = np.zeros((knots, count, 3, size)), np.zeros((knots, count, 3))
+    own, pull = np.zeros((size, size)), np.zeros(size)
+    poses = 2 * views * count
+    joint = np.arange(count)
+    blocks = matrix.reshape(knots, count, 3, count, 3)
+    for view in range(views):
+        square, toward = _view_terms(rays, view, joints, windows, nu)
+        blocks[:, joint, :, joint] += square[..., :3, :3].swapaxes(0, 1)
+        pull_joints += toward[..., :3]
+        first = 2 * (view * count + joint)
+        camera = slice(poses + 6 * view, poses + 6 * view + 6)
+        coupling[:, :, :, camera] = square[..., :3, 5:]
+        total, total_pull = square.sum(axis=0), toward.sum(axis=0)
+        own[camera, camera] = total[:, 5:, 5:].sum(axis=0)
+        pull[camera] = total_pull[:, 5:].sum(axis=0)
+        for axis in (0, 1):
+            coupling[:, joint, :, first + axis] = square[..., :3, 3 + axis].swapaxes(0, 1)
+            pull[first + axis] = total_pull[:, 3 + axis]
+            own[first + axis, first] = total[:, 3 + axis, 3]
+            own[first + axis, first + 1] = total[:, 3 + axis, 4]
+            own[first + axis, camera] = total[:, 3 + axis, 5:]
+            own[camera, first + axis] = total[:, 3 + axis, 5:].T
+    blocks[:, joint, :, joint] += _RIDGE * np.eye(3)
+    coupling = coupling.reshape(knots, 3 * count, size)
+    pull_joints = pull_joints.reshape(knots, -1)
+    if edges and len(bones.rows):
+        rows, off = _bone_rows(bones, joints[windows[:, windows.shape[1] // 2]])
+        scaled = rows / bones.sigma[:, None] ** 2
+        matrix += rows.swapaxes(1, 2) @ scaled
+        coupling[:, :, size - edges :] -= scaled.swapaxes(1, 2)
+        pull_joints -= (off[:, None] @ scaled)[:, 0]
+        where = np.arange(size - edges, size)
+        own[where, where] += knots / bones.sigma**2
+        pull[where] += off.sum(axis=0) / bones.sigma**2
+    return _Terms(matrix, coupling, own, pull_joints, pull)
+
+
+def _bone_rows(bones: Bones, joints: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Derivative (K, B, 3J) of the bone lengths by the joints, and (K, B) how much longer they are than thought."""
+    vectors = np.einsum("bj,tjx->tbx", bones.rows, joints)
+    length = np.maximum(np.linalg.norm(vectors, axis=-1), 1e-6)
+    rows = bones.rows[..., None] * (vectors / length[..., None])[:, :, None, :]
+    return rows.reshape(len(joints), len(length[0]), -1), length - bones.lengths
+
+
+def _view_terms(
+    rays: Rays, view: int, joints: FloatArray, windows: IntArray, nu: float
+) -> tuple[FloatArray, FloatArray]:
+    """Information (K, J, 11, 11) and pull (K, J, 11) of one view on point, offset and camera; means of the windows."""
+    count = joints.shape[1]
+    index = (windows.reshape(-1, 1) * count + np.arange(count)).ravel()
+    part = rays.take(index)
+    part = replace(part, R=part.R[view : view + 1], t=part.t[view : view + 1], **{
+        key: getattr(part, key)[view : view + 1] for key in Rays.PER_POINT
+    })
+    points = joints[windows].reshape(-1, 3).T
+    error = whitened_residuals(part, points)[0]
+    root = np.sqrt(np.where(part.uu[0] > 0, part.uu[0], 1.0))
+    skew = part.uv[0] / root
+    rest = np.sqrt(np.maximum(part.vv[0] - skew**2, 0))
+    root = np.where(part.seen[0], root, 0.0)
+    by_u, by_v = camera_slopes(part, 0, points)
+    zero = np.zeros_like(rest)
+    by_offset = np.stack([np.stack([root, skew]), np.stack([zero, rest])])
+    by_camera = np.stack([root * by_u + skew * by_v, rest * by_v])  # (2, 6, N)
+    slope = np.concatenate([np.moveaxis(whitened_slope(part, 0, points), 0, 2), by_offset, by_camera], axis=1)
+    slope = np.moveaxis(slope, 2, 0)  # (N, 2, 11)
+    weight = robust_weight((error**2).sum(axis=-1), nu) * part.seen[0]
+    heavy = (slope * weight[:, None, None]).swapaxes(1, 2)
+    shape = (len(windows), windows.shape[1], count)
+    square = _curvature_share(nu) * (heavy @ slope).reshape(*shape, 11, 11).mean(axis=1)
+    return square, (heavy @ error[..., None])[..., 0].reshape(*shape, 11).mean(axis=1)
+
+
+def _curvature_share(nu: float) -> float:
+    """Expected curvature of the t likelihood over its mean weight, on Gaussian cores in two dimensions."""
+    if np.isinf(nu):
+        return 1.0
+    density = lambda d: 0.5 * np.exp(-d / 2)  # noqa: E731  of chi² with two degrees of freedom
+    mean = quad(lambda d: (nu + 2) / (nu + d) * density(d), 0, np.inf)[0]
+    slope = quad(lambda d: (nu + 2) * nu / (nu + d) ** 2 * density(d), 0, np.inf)[0]
+    return slope / mean
+
+
+def _posterior(standing: Standing, information: FloatArray, pull: FloatArray) -> Standing:
+    """Sizes by marginal likelihood, then mean and covariance of b."""
+    basis, family = standing.basis, standing.family
+    matrix, right = basis.T @ information @ basis, basis.T @ pull
+    offsets, turns = standing.sizes
+    for _ in range(2):
+        costs = [_evidence(matrix, right, _scale(family, size, turns))[0] for size in _SIZES]
+        offsets = _lowest(_SIZES, np.array(costs))
+        if not (family == 1).any():
+            break
+        costs = np.array([_evidence(matrix, right, _scale(family, offsets, turn))[0] for turn in _TURNS])
+        turns = _lowest(_TURNS, costs)
+    candidates = [(1.0, turns)]
+    if (family == 1).any():
+        share = np.exp(-(costs - costs.min()))
+        candidates = [(p, turn) for p, turn in zip(share / share.sum(), _TURNS, strict=True) if p > 1e-3]
+    means, covariances = [], []
+    for _, turn in candidates:
+        scale = _scale(family, offsets, turn)
+        _, factor = _evidence(matrix, right, scale)
+        means.append(scale * cho_solve((factor, True), scale * right))
+        covariances.append(scale[:, None] * cho_solve((factor, True), np.diag(scale)))
+    shares = np.array([p for p, _ in candidates])
+    shares /= shares.sum()
+    mean = shares @ np.array(means)
+    spread = np.array(means) - mean
+    covariance = np.einsum("k,kij->ij", shares, np.array(covariances)) + (shares * spread.T) @ spread
+    return replace(
+        standing,
+        mean=basis @ mean,
+        covariance=basis @ covariance @ basis.T,
+        sizes=(offsets, turns),
+    )
+
+
+def _scale(family: IntArray, offsets: float, turns: float) -> FloatArray:
+    return np.array([offsets, turns, 1.0])[family]
+
+
+def _lowest(grid: FloatArray, cost: FloatArray) -> float:
+    """The grid's best value, refined by a parabola in the logarithm."""
+    best = int(cost.argmin())
+    if best in (0, len(grid) - 1):
+        return float(grid[best])
+    below, middle, above = cost[best - 1 : best + 2]
+    shift = 0.5 * (below - above) / max(below - 2 * middle + above, 1e-9)
+    return float(grid[best] * (grid[best + 1] / grid[best]) ** np.clip(shift, -1, 1))
+
+
+def _evidence(matrix: FloatArray, right: FloatArray, scale: FloatArray) -> tuple[float, FloatArray]:
+    """-log marginal likelihood of a prior N(0, scale²) up to a constant, and the factor of I + s Λ s."""
+    inner = scale[:, None] * matrix * scale
+    inner[np.diag_indices_from(inner)] += 1.0
+    try:
+        factor = cholesky(inner, lower=True, check_finite=False)
+    except LinAlgError:  # rounding made the information slightly indefinite
+        inner[np.diag_indices_from(inner)] += 1e-9 * np.trace(inner)
+        factor = cholesky(inner, lower=True, check_finite=False)
+    scaled = scale * right
+    fit = scaled @ cho_solve((factor, True), scaled)
+    return float(np.log(np.diag(factor)).sum() - 0.5 * fit), factor
