@@ -101,7 +101,7 @@ def no_standing(
     stated = bool(camera_covariance.any())
     basis = np.zeros((size, size))
     precision = np.where(rays.seen, (rays.uu + rays.vv) / 2, np.nan)
-    sigma = np.sqrt(1 / np.sqrt(_median(precision.reshape(views, frames, count))))
+    sigma = 1 / np.sqrt(_median(precision.reshape(views, frames, count)))
     basis[offsets, offsets] = np.diag(np.repeat(sigma.ravel(), 2))
     if stated:
         values, vectors = np.linalg.eigh(camera_covariance)
