@@ -311,7 +311,6 @@ def _looseness(person: _Person) -> FloatArray:
     return np.sqrt(np.maximum(spread**2 - _CHANCE * person.problem.bones**2 @ person.variance, 0.0))
 
 
-
 def _all_lengths(person: _Person, skeleton: Skeleton) -> FloatArray:
     """(B,) lengths of all bones; those never measured are a grown person's, scaled like the measured ones."""
     lengths = rest_lengths(skeleton)
@@ -319,8 +318,6 @@ def _all_lengths(person: _Person, skeleton: Skeleton) -> FloatArray:
     lengths *= np.median(ratio) if len(ratio) else 1.0
     lengths[person.bone_numbers] = person.problem.lengths
     return lengths
-
-
 
 
 def _with_covariance(person: _Person) -> tuple[FloatArray, FloatArray]:

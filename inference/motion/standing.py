@@ -24,13 +24,15 @@ from ..geometry import rotation
 from ..geometry.keypoint_noise import whitened_residuals
 from ..geometry.reprojection import Rays, camera_slopes
 from ..geometry.triangulation import robust_weight
-from ..shapes import FloatArray, IntArray
+from ..shapes import BoolArray, FloatArray, IntArray
 from .posterior import whitened_slope
 
 _WINDOWS = 48  # places of the take at which the residuals are looked at
 _WINDOW_S, _WINDOW_FRAMES = 0.4, 5  # the joints' information is averaged over so long, on so many frames
 _KNOT_S = 0.15  # between the places for which the covariance is computed
 _MOST_INDEPENDENT = 150.0  # frames' worth of information: what stands does so only about
+_WILD, _LEAST_SHARED = 16.0, 1e-4  # squared sigmas of keypoints that do not count; correlation
+_USUAL_TURN = 5e-4  # rad: cameras of unstated accuracy are seldom much worse (Cauchy)
 _RIDGE = 1.0  # 1/m², for joints without views
 _SIZES = 2.0 ** np.arange(-5, 4.01, 0.5)  # of offsets, in stated sigmas
 _TURNS = 1e-4 * 2.0 ** np.arange(-1, 8.01, 0.5)  # rad, of cameras of unstated accuracy
@@ -79,12 +81,15 @@ class Standing:
 
 @dataclass(frozen=True, eq=False)
 class _Terms:
-    """Information of some windows of the take: joints J, coupling B, what is left for b."""
+    """Information of some windows of the take: joints J, coupling B, what is left for b.
 
-    joints: FloatArray  # (K, 3J, 3J)
-    coupling: FloatArray  # (K, 3J, n)
+    With a window's joints goes a shift of the whole person per view, which passes with time.
+    """
+
+    joints: FloatArray  # (K, 3J + 2V, 3J + 2V)
+    coupling: FloatArray  # (K, 3J + 2V, n)
     own: FloatArray  # (n, n), summed over windows
-    pull_joints: FloatArray  # (K, 3J)
+    pull_joints: FloatArray  # (K, 3J + 2V)
     pull: FloatArray  # (n,), summed over windows
 
 
@@ -198,8 +203,8 @@ def joint_covariance(
     for start in range(0, knots, _WINDOWS):
         chosen = windows[start : start + _WINDOWS]
         terms = _terms(standing, rays, joints, bones, chosen, nu)
-        moved = np.linalg.solve(terms.joints, terms.coupling @ root)
-        moved = moved.reshape(len(chosen), len(bones.rows[0]) if len(bones.rows) else joints.shape[1], 3, -1)
+        moved = np.linalg.solve(terms.joints, terms.coupling @ root)[:, : 3 * joints.shape[1]]
+        moved = moved.reshape(len(chosen), joints.shape[1], 3, -1)
         moved = np.einsum("sj,kjxn->ksxn", sources, moved)
         parts.append(moved @ moved.swapaxes(-1, -2))
     return _interpolated(np.concatenate(parts), windows[:, windows.shape[1] // 2], len(times))
@@ -225,43 +230,47 @@ def _windows(times: FloatArray, count: int) -> IntArray:
     return np.clip(centres[:, None] + offsets, 0, frames - 1)
 
 
-def _terms(
-    standing: Standing, rays: Rays, joints: FloatArray, bones: Bones, windows: IntArray, nu: float
-) -> _Terms:
+def _terms(standing: Standing, rays: Rays, joints: FloatArray, bones: Bones, windows: IntArray, nu: float) -> _Terms:
     views, count, edges = standing.shape
     knots, size = len(windows), len(standing.mean)
-    matrix = np.zeros((knots, 3 * count, 3 * count))
-    coupling, pull_joints = np.zeros((knots, count, 3, size)), np.zeros((knots, count, 3))
+    tied = 3 * count
+    matrix = np.zeros((knots, tied + 2 * views, tied + 2 * views))
+    coupling, pull_joints = np.zeros((knots, tied + 2 * views, size)), np.zeros((knots, tied + 2 * views))
     own, pull = np.zeros((size, size)), np.zeros(size)
     poses = 2 * views * count
-    joint = np.arange(count)
-    blocks = matrix.reshape(knots, count, 3, count, 3)
+    joint, axes = np.arange(count), np.arange(3)
+    places = 3 * joint[:, None] + axes
     for view in range(views):
-        square, toward = _view_terms(rays, view, joints, windows, nu)
-        blocks[:, joint, :, joint] += square[..., :3, :3].swapaxes(0, 1)
-        pull_joints += toward[..., :3]
+        square, toward, shared = _view_terms(rays, view, joints, windows, nu)
+        matrix[:, places[:, :, None], places[:, None]] += square[..., :3, :3]
+        pull_joints[:, places] += toward[..., :3]
+        shift = slice(tied + 2 * view, tied + 2 * view + 2)
+        along = square[..., :3, 3:5].reshape(knots, tied, 2)
+        matrix[:, :tied, shift], matrix[:, shift, :tied] = along, along.swapaxes(1, 2)
+        matrix[:, shift, shift] = square[..., 3:5, 3:5].sum(axis=1) + np.eye(2) / shared
+        pull_joints[:, shift] = toward[..., 3:5].sum(axis=1)
         first = 2 * (view * count + joint)
         camera = slice(poses + 6 * view, poses + 6 * view + 6)
-        coupling[:, :, :, camera] = square[..., :3, 5:]
+        coupling[:, :tied, camera] = square[..., :3, 5:].reshape(knots, tied, 6)
+        coupling[:, shift, camera] = square[..., 3:5, 5:].sum(axis=1)
         total, total_pull = square.sum(axis=0), toward.sum(axis=0)
         own[camera, camera] = total[:, 5:, 5:].sum(axis=0)
         pull[camera] = total_pull[:, 5:].sum(axis=0)
         for axis in (0, 1):
-            coupling[:, joint, :, first + axis] = square[..., :3, 3 + axis].swapaxes(0, 1)
+            coupling[:, places, (first + axis)[:, None]] = square[..., :3, 3 + axis]
+            coupling[:, shift, first + axis] = square[..., 3:5, 3 + axis].swapaxes(1, 2)
             pull[first + axis] = total_pull[:, 3 + axis]
             own[first + axis, first] = total[:, 3 + axis, 3]
             own[first + axis, first + 1] = total[:, 3 + axis, 4]
             own[first + axis, camera] = total[:, 3 + axis, 5:]
             own[camera, first + axis] = total[:, 3 + axis, 5:].T
-    blocks[:, joint, :, joint] += _RIDGE * np.eye(3)
-    coupling = coupling.reshape(knots, 3 * count, size)
-    pull_joints = pull_joints.reshape(knots, -1)
+    matrix[:, places, places] += _RIDGE
     if edges and len(bones.rows):
         rows, off = _bone_rows(bones, joints[windows[:, windows.shape[1] // 2]])
         scaled = rows / bones.sigma[:, None] ** 2
-        matrix += rows.swapaxes(1, 2) @ scaled
-        coupling[:, :, size - edges :] -= scaled.swapaxes(1, 2)
-        pull_joints -= (off[:, None] @ scaled)[:, 0]
+        matrix[:, :tied, :tied] += rows.swapaxes(1, 2) @ scaled
+        coupling[:, :tied, size - edges :] -= scaled.swapaxes(1, 2)
+        pull_joints[:, :tied] -= (off[:, None] @ scaled)[:, 0]
         where = np.arange(size - edges, size)
         own[where, where] += knots / bones.sigma**2
         pull[where] += off.sum(axis=0) / bones.sigma**2
@@ -278,14 +287,20 @@ def _bone_rows(bones: Bones, joints: FloatArray) -> tuple[FloatArray, FloatArray
 
 def _view_terms(
     rays: Rays, view: int, joints: FloatArray, windows: IntArray, nu: float
-) -> tuple[FloatArray, FloatArray]:
-    """Information (K, J, 11, 11) and pull (K, J, 11) of one view on point, offset and camera; means of the windows."""
+) -> tuple[FloatArray, FloatArray, float]:
+    """One view on point, offset and camera, means of the windows: information (K, J, 11, 11), pull (K, J, 11).
+
+    Third: the variance, normalised image coordinates², of shifts of the whole person that pass with time.
+    """
     count = joints.shape[1]
     index = (windows.reshape(-1, 1) * count + np.arange(count)).ravel()
     part = rays.take(index)
-    part = replace(part, R=part.R[view : view + 1], t=part.t[view : view + 1], **{
-        key: getattr(part, key)[view : view + 1] for key in Rays.PER_POINT
-    })
+    part = replace(
+        part,
+        R=part.R[view : view + 1],
+        t=part.t[view : view + 1],
+        **{key: getattr(part, key)[view : view + 1] for key in Rays.PER_POINT},
+    )
     points = joints[windows].reshape(-1, 3).T
     error = whitened_residuals(part, points)[0]
     root = np.sqrt(np.where(part.uu[0] > 0, part.uu[0], 1.0))
@@ -302,7 +317,26 @@ def _view_terms(
     heavy = (slope * weight[:, None, None]).swapaxes(1, 2)
     shape = (len(windows), windows.shape[1], count)
     square = _curvature_share(nu) * (heavy @ slope).reshape(*shape, 11, 11).mean(axis=1)
-    return square, (heavy @ error[..., None])[..., 0].reshape(*shape, 11).mean(axis=1)
+    toward = (heavy @ error[..., None])[..., 0].reshape(*shape, 11).mean(axis=1)
+    good = part.seen[0] & ((error**2).sum(axis=-1) < _WILD)
+    unit = float(np.median(1 / root[good] ** 2)) if good.any() else 1.0
+    return square, toward, unit * _shared(error.reshape(-1, count, 2), good.reshape(-1, count))
+
+
+def _shared(error: FloatArray, good: BoolArray) -> float:
+    """Correlation between the errors of different joints of a view in the same frame (T, J, 2), about their means.
+
+    A detector that misplaces the whole person for a while shifts all joints alike; they count as fewer then.
+    """
+    frames = np.maximum(good.sum(axis=0), 1)
+    rest = np.where(good[..., None], error - (error * good[..., None]).sum(axis=0) / frames[:, None], 0.0)
+    count = good.sum(axis=1)
+    own = (rest**2).sum(axis=(1, 2))
+    pairs = count * (count - 1)
+    if not pairs.any() or not own.any():
+        return _LEAST_SHARED
+    together = ((rest.sum(axis=1) ** 2).sum(axis=-1) - own).sum() / pairs.sum()
+    return max(float(together / (own.sum() / count.sum())), _LEAST_SHARED)
 
 
 def _curvature_share(nu: float) -> float:
@@ -326,6 +360,7 @@ def _posterior(standing: Standing, information: FloatArray, pull: FloatArray) ->
         if not (family == 1).any():
             break
         costs = np.array([_evidence(matrix, right, _scale(family, offsets, turn))[0] for turn in _TURNS])
+        costs += np.log1p((_TURNS / _USUAL_TURN) ** 2)
         turns = _lowest(_TURNS, costs)
     candidates = [(1.0, turns)]
     if (family == 1).any():

@@ -8,7 +8,7 @@ import pytest
 from inference.config import MotionSettings, TriangulationSettings
 from inference.errors import DegenerateError, InputError
 from inference.geometry.triangulation import triangulate
-from inference.motion.estimate import _shared, estimate_motion
+from inference.motion.estimate import estimate_motion
 from inference.motion.kinematics import forward_kinematics
 from inference.types import CameraRig, Flag, Keypoints2D, Keypoints3D, SkeletonMotion
 from tests.synthetic import BASE, SCENES, Noise, Scene, coverage, disturbed_rig, make_scene, observe
@@ -241,15 +241,6 @@ def test_wrong_input_is_refused() -> None:
     nothing = triangulate(scene.rig, blind, TriangulationSettings())
     with pytest.raises(DegenerateError, match="no joint"):
         estimate_motion(nothing, scene.rig, blind, SETTINGS)
-
-
-def test_standing_errors_of_cameras_are_told_from_those_of_joints() -> None:
-    """All joints of a view moved alike are the camera's; moved each by itself (the negative control) they are not."""
-    rng = np.random.default_rng(3)
-    alike = np.repeat(rng.normal(size=(4, 1, 2)), 17, axis=1)
-    assert _shared(alike + 0.1 * rng.normal(size=alike.shape)) > 0.95
-    assert _shared(rng.normal(size=alike.shape)) < 0.15
-    assert _shared(np.zeros((4, 17, 2))) == 0
 
 
 @pytest.mark.parametrize("stated", [True, False])
