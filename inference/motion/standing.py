@@ -354,9 +354,10 @@ def _posterior(standing: Standing, information: FloatArray, pull: FloatArray) ->
     basis, family = standing.basis, standing.family
     matrix, right = basis.T @ information @ basis, basis.T @ pull
     offsets, turns = standing.sizes
+    costs = np.zeros(len(_TURNS))
     for _ in range(2):
-        costs = [_evidence(matrix, right, _scale(family, size, turns))[0] for size in _SIZES]
-        offsets = _lowest(_SIZES, np.array(costs))
+        sized = [_evidence(matrix, right, _scale(family, size, turns))[0] for size in _SIZES]
+        offsets = _lowest(_SIZES, np.array(sized))
         if not (family == 1).any():
             break
         costs = np.array([_evidence(matrix, right, _scale(family, offsets, turn))[0] for turn in _TURNS])

@@ -245,19 +245,19 @@ def test_wrong_input_is_refused() -> None:
 
 @pytest.mark.parametrize("stated", [True, False])
 def test_camera_errors_are_in_the_ellipsoids(stated: bool) -> None:
-    """Eight rigs turned by 0.15° and moved by 5 mm per axis: 90 % ellipsoids hold 75 % at least, stated or not.
+    """Ten rigs turned by 0.15° and moved by 5 mm per axis: shares of the ellipsoids and error, stated or not.
 
-    One rig shifts all joints alike, so eight rigs are about 24 independent numbers: 90 % ± 6 %, less two such.
-    The same take without the cameras' share (the negative control) holds far less.
+    One rig shifts all joints alike, a single draw: over 30 rigs the shares of one rig scatter by 30/21/14 points about
+    50/90/95, so that ten rigs leave 10/7/5 open; the bounds are two such. Without any freedom of the cameras (BENCH.md)
+    the ellipsoids hold 2/10/16 %, and the error is 12–13 mm; it is 6.8 mm over 30 rigs, and 10 mm is three sigmas more.
     """
-    shares, without = [], []
-    for seed in range(8):
+    shares, errors = [], []
+    for seed in range(10):
         scene = make_scene(60, seed=seed + 400)
         rig = disturbed_rig(scene.rig, 0.15, 0.005, seed + 40, stated)
         _, solved, _ = _solve(scene, observe(scene, BASE, seed + 80), rig)
         difference, covariance = _difference(scene, solved)
-        shares.append(coverage(difference, covariance)[1])
-        _, exact, _ = _solve(scene, observe(scene, BASE, seed + 80))
-        without.append(coverage(difference, _difference(scene, exact)[1])[1])
-    assert np.mean(shares) > 0.75
-    assert np.mean(without) < 0.6
+        shares.append(coverage(difference, covariance))
+        errors.append(_mean_mm(difference))
+    assert (np.abs(np.mean(shares, axis=0) - [0.5, 0.9, 0.95]) < [0.2, 0.14, 0.1]).all()
+    assert np.mean(errors) < 10
