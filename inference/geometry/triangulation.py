@@ -34,6 +34,7 @@ from .robust_points import (
     total_terms,
 )
 
+_ONE_PLACE_M = 0.02  # eyes are farther apart
 _BLOCK = 8_192  # points per block: the work arrays stay in the cache
 _TWO_VIEWS = 6.6  # squared sigmas (99 % of chi² with one degree of freedom) beyond which two views contradict
 _CHANCE = 0.001  # residuals larger than this share of true ones are larger than the covariances explain
@@ -55,7 +56,7 @@ def triangulate(
         which one alone decides where the joint is in some direction, or residuals larger than the keypoints'
         covariances explain (the covariance is enlarged); REJECTED = the views contradict
         each other and no consensus stands out (two views that disagree, two consensuses as good as each other);
-        UNOBSERVED = fewer than two views, or less sure than ``max_sigma_m`` (parallel rays).
+        UNOBSERVED = fewer than two views, all cameras in one place, or less sure than ``max_sigma_m`` (parallel rays).
 
     Args:
         rig: cameras in the order of ``views``.
@@ -87,6 +88,8 @@ def triangulate(
 
     with ThreadPoolExecutor() as pool:
         list(pool.map(solve, range(0, count, _BLOCK)))
+    if _in_one_place(rig):
+        points[:], covariance[:], flag[:] = np.nan, np.nan, Flag.UNOBSERVED
     first = views[0]
     return Keypoints3D(
         first.joint_names,
@@ -96,6 +99,12 @@ def triangulate(
         flag.reshape(shape),
         reason=_reasons(flag, rays.seen.sum(axis=0)).reshape(shape),
     )
+
+
+def _in_one_place(rig: CameraRig) -> bool:
+    """Whether all centres lie so close together that noise would pass for depth."""
+    centres = np.stack([camera.centre for camera in rig.cameras])
+    return bool(np.linalg.norm(centres - centres[0], axis=-1).max() < _ONE_PLACE_M)
 
 
 def _reasons(flag: IntArray, views: IntArray) -> IntArray:

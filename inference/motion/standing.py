@@ -29,14 +29,14 @@ from .posterior import whitened_slope
 
 _WINDOWS = 48  # places of the take at which the residuals are looked at
 _WINDOW_S, _WINDOW_FRAMES = 0.4, 5  # the joints' information is averaged over so long, on so many frames
-_KNOT_S = 0.15  # between the places for which the covariance is computed
+_KNOT_S, _KNOTS = 0.25, 240  # between the places for which the covariance is computed; at most so many
 _MOST_INDEPENDENT = 150.0  # frames' worth of information: what stands does so only about
 _WILD, _LEAST_SHARED = 16.0, 1e-4  # squared sigmas of keypoints that do not count; correlation
 _USUAL_TURN = 5e-4  # rad: cameras of unstated accuracy are seldom much worse (Cauchy)
 _RIDGE = 1.0  # 1/m², for joints without views
-_SIZES = 2.0 ** np.arange(-5, 4.01, 0.5)  # of offsets, in stated sigmas
+_SIZES = 2.0 ** np.arange(-5, 5)  # of offsets, in stated sigmas
 _TURNS = 1e-4 * 2.0 ** np.arange(-1, 8.01, 0.5)  # rad, of cameras of unstated accuracy
-_CENTRE = 0.4  # their centres err by so much of what the turn moves at the person's distance
+_CENTRE = 0.5  # their centres err by so much of what the turn moves at the person's distance
 _LENGTH_M, _ASYMMETRY_M = 0.1, 0.004  # sigmas of a length's correction, and of left against right
 
 
@@ -59,7 +59,7 @@ class Standing:
     family: IntArray  # (m,) 0 offsets, 1 cameras of unstated accuracy, 2 of known size
     mean: FloatArray  # (n,)
     covariance: FloatArray  # (n, n)
-    sizes: tuple[float, float] = (1.0, 1e-3)  # of offsets in stated sigmas; of cameras, rad
+    sizes: tuple[float, float] = (0.5, 2e-4)  # of offsets in stated sigmas; of cameras, rad
 
     @property
     def offset(self) -> FloatArray:
@@ -194,8 +194,7 @@ def joint_covariance(
     sources: FloatArray,  # (S, J) joints of the result as sums of J
 ) -> FloatArray:
     """(T, S, 3, 3) G Cov(b) Gᵀ: what is not known of b does to the joints, interpolated between knots."""
-    step = float(np.median(np.diff(times))) if len(times) > 1 else 1.0
-    knots = int(np.clip(np.ceil((times[-1] - times[0]) / _KNOT_S) + 1, 1, len(times))) if step > 0 else 1
+    knots = int(np.clip(np.ceil((times[-1] - times[0]) / _KNOT_S) + 1, 1, min(len(times), _KNOTS)))
     windows = _windows(times, knots)
     values, vectors = np.linalg.eigh(standing.covariance)
     root = vectors * np.sqrt(np.maximum(values, 0))
@@ -354,12 +353,10 @@ def _posterior(standing: Standing, information: FloatArray, pull: FloatArray) ->
     basis, family = standing.basis, standing.family
     matrix, right = basis.T @ information @ basis, basis.T @ pull
     offsets, turns = standing.sizes
+    sized = [_evidence(matrix, right, _scale(family, size, turns))[0] for size in _SIZES]
+    offsets = _lowest(_SIZES, np.array(sized))
     costs = np.zeros(len(_TURNS))
-    for _ in range(2):
-        sized = [_evidence(matrix, right, _scale(family, size, turns))[0] for size in _SIZES]
-        offsets = _lowest(_SIZES, np.array(sized))
-        if not (family == 1).any():
-            break
+    if (family == 1).any():
         costs = np.array([_evidence(matrix, right, _scale(family, offsets, turn))[0] for turn in _TURNS])
         costs += np.log1p((_TURNS / _USUAL_TURN) ** 2)
         turns = _lowest(_TURNS, costs)

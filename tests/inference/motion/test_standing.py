@@ -37,9 +37,9 @@ def _stated(scene: Scene) -> FloatArray:
     return covariance
 
 
-def _residuals(rays: Rays, bones: Bones, prior: Standing, unknown: FloatArray, shape: tuple[int, int]) -> FloatArray:
+def _residuals(rays: Rays, bones: Bones, prior: Standing, unknown: FloatArray, shape: tuple[int, ...]) -> FloatArray:
     """All whitened residuals as a function of every frame's joints and b, stacked."""
-    frames, joints = shape
+    frames, joints = shape[:2]
     points, b = unknown[: 3 * frames * joints].reshape(frames, joints, 3), unknown[3 * frames * joints :]
     moved = corrected(rays, replace(prior, mean=b))
     seen = whitened_residuals(moved, points.reshape(-1, 3).T).ravel()
