@@ -262,14 +262,15 @@ def _improved(person: _Person, bone_sigma: float) -> _Person:
 
 
 def _detected(person: _Person) -> Rays:
-    """The rays with standing errors taken off, and covariances that stand for the memory; limbs as detected."""
+    """The rays as detected, with covariances that stand for the memory."""
     scale = curvature_factor(person.problem.nu) * person.noise.variance * person.problem.surrogate
-    return corrected(person.rays, person.standing).scaled(np.tile(scale, len(person.problem.times)))
+    return person.rays.scaled(np.tile(scale, len(person.problem.times)))
 
 
 def _observed(person: _Person) -> Rays:
-    """The same with limbs exchanged back."""
-    return unswapped(_detected(person), person.joints.reshape(-1, 3).T, person.names, person.problem.nu)[0]
+    """The same with limbs exchanged back and standing errors taken off."""
+    points = person.joints.reshape(-1, 3).T
+    return corrected(unswapped(_detected(person), points, person.names, person.problem.nu)[0], person.standing)
 
 
 def _settled(person: _Person) -> _Person:
