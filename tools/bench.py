@@ -52,6 +52,7 @@ def parts_of(shared: Path, peers: Peers, quick: bool = False) -> dict[str, Part]
         "desk": lambda: desk_take.from_videos(shared, peers),
         "heatmaps": stations.heatmaps,
         "detector": lambda: stations.detector(video),
+        "own-detector": stations.own_detector,
         "blender": stations.blender,
         "synthetic": renderer.synthetic_people,
     }

@@ -15,9 +15,11 @@ from scipy.optimize import least_squares
 from inference.config import DetectionSettings
 from inference.errors import ModelError
 from inference.footage import open_footage, read_frames
+from inference.perception.card import find_card
 from inference.perception.crop import network_pictures
 from inference.perception.detector import Detector, load_detector
 from inference.perception.heatmap import fit_gaussians
+from inference.perception.session import Session
 from inference.perception.tracking import follow_people
 from inference.shapes import FloatArray
 from tools.benchmarks.measures import seconds
@@ -106,6 +108,22 @@ def detector(video: Path | None) -> list[Row]:
     return [
         Row(group, "pictures per second, one person followed", "1/s", count / took, {"bare network": bare}, True, note)
     ]
+
+
+def own_detector(name: str = "sightline_s") -> list[Row]:
+    """Time a detector of our own through ONNX Runtime on two threads, one picture a call: the aim is 60 a second."""
+    group = "our own detector on two threads"
+    try:
+        card = find_card(name)
+    except ModelError as error:
+        return skipped(group, f"{error}; train and export it, or add its card")
+    session = Session(card.path, "cpu", threads=2)
+    width, height = card.input.size
+    pictures = network_pictures(np.full((1, height, width, 3), 128, dtype=np.uint8), card.input)
+    names = list(session.output_names)
+    took = seconds(lambda: [session.run(card.input.name, pictures, names) for _ in range(20)], times=5) / 20
+    note = f"{card.name}, input {width}×{height}, {card.accuracy.get('precision', 'fp32')}, {session.provider}"
+    return [Row(group, "pictures per second", "1/s", 1 / took, {"aim": 60.0}, True, note)]
 
 
 def _bare_rate(loaded: Detector) -> float:

@@ -1,7 +1,7 @@
 """Shelf and Campus: ``actorsGT.mat``, ``calibration_<set>.json``, ``Camera<n>/img_%06d.png``.
 
 Belagiannis et al. 2014. Joints are 14 in metres, cameras R (X − T) with T the centre in millimetres, lenses k1 k2 k3
-and p1 p2. Both 3D and 2D are labelled by hand, so the median reprojection of a whole set is what the authors left, not 0.
+and p1 p2. 2D labels come with the set, so that the check of reprojection tests cameras and joints against them.
 """
 
 from __future__ import annotations

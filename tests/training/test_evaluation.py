@@ -1,0 +1,109 @@
+"""Judging detectors on labelled pictures, solutions beside each other, and tables beside published figures."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from inference.errors import InputError
+from inference.types import Keypoints3D
+from training import evaluate
+from training.evaluation import _summary, apart_mm, bone_spread_mm, protocol_scores, read_poses, table
+from training.metrics import JOINT_SETS
+
+NAMES = JOINT_SETS["h36m_17"]
+
+
+def written_poses(folder, offset=0.031, mirrored=False):
+    rng = np.random.default_rng(2)
+    truth = rng.normal(0, 0.4, (6, 17, 3))
+    predicted = truth + 0.0
+    predicted[:, 1:] += [offset, 0, 0]  # all joints but the root
+    if mirrored:
+        predicted = predicted * [-1, 1, 1]
+    path = folder / "ours.npz"
+    np.savez(path, predicted=predicted, truth=truth, joint_names=NAMES, actions=["a"] * 4 + ["b"] * 2)
+    return path
+
+
+def test_a_known_offset_stands_beside_the_published_rows(tmp_path, capsys):
+    """16 of 17 joints are off by 31 mm: 29.2 mm. PCK counts 14 joints, the root not; 24 of 31 thresholds lie above."""
+    path = written_poses(tmp_path)
+    assert protocol_scores(read_poses(path), "h36m")["mpjpe"] == pytest.approx(31 * 16 / 17)
+    scores = protocol_scores(read_poses(path), "mpi_inf_3dhp")
+    assert (
+        scores["pck"] == 100 and scores["mpjpe"] == pytest.approx(31) and scores["auc"] == pytest.approx(100 * 24 / 31)
+    )
+    assert evaluate.main(["poses", str(path), "--protocol", "h36m"]) == 0
+    told = capsys.readouterr().out
+    assert "| paper 1: spatial uncertainty, 4 cameras | 21.6 |  |  |" in told and "| **ours** | 29.2 |" in told
+
+
+def test_a_compatibility_mode_is_named_and_differs(tmp_path):
+    """A mirrored pose is far away after a proper alignment, and perfect in MargiPose's way."""
+    poses = read_poses(written_poses(tmp_path, offset=0.0, mirrored=True))
+    assert protocol_scores(poses, "h36m")["p_mpjpe"] > 50
+    assert protocol_scores(poses, "h36m", "margipose_compat")["p_mpjpe"] < 1e-6
+    with pytest.raises(InputError, match="unknown mode 'margipose'"):
+        protocol_scores(poses, "h36m", "margipose")
+
+
+@pytest.mark.parametrize("change", [{"joint_names": NAMES[:3]}, {"truth": np.zeros((5, 17, 3))}, {"predicted": None}])
+def test_files_that_do_not_fit_are_one_line(tmp_path, capsys, change):
+    arrays = dict(np.load(written_poses(tmp_path))) | change
+    path = tmp_path / "bad.npz"
+    np.savez(path, **{key: value for key, value in arrays.items() if value is not None})
+    assert evaluate.main(["poses", str(path), "--protocol", "h36m"]) == 2
+    told = capsys.readouterr().err
+    assert "bad.npz" in told and told.count("\n") == 1
+
+
+def test_unknown_protocols():
+    with pytest.raises(InputError, match="unknown protocol 'h37m'"):
+        table("h37m", {})
+
+
+def test_what_was_not_found_counts_as_wrong():
+    """Two of four joints found, both right: half, not all. A joint without a label does not count."""
+    names = ("left_shoulder", "right_shoulder", "left_hip", "right_hip", "nose")
+    truth = np.array([[[0, 0], [40.0, 0], [0, 100], [40, 100], [np.nan, np.nan]]])
+    error = np.array([[[1.0, 0], [0, 1], [np.nan, np.nan], [np.nan, np.nan], [np.nan, np.nan]]])
+    covariance = np.where(np.isfinite(error)[..., None], np.eye(2), np.nan)
+    scores = _summary(error, covariance, truth, names)
+    assert scores["pck_02"] == scores["found"] == 0.5
+    assert scores["error_px"] == pytest.approx(1.0)
+    with pytest.raises(InputError, match="no shoulders and hips"):
+        _summary(error[:, :2], covariance[:, :2], truth[:, :2], names[:2])
+
+
+def layer(xyz):
+    shape = xyz.shape[:-1]
+    covariance = np.broadcast_to(np.eye(3), (*shape, 3, 3))
+    return Keypoints3D(("left_hip", "left_knee"), np.arange(len(xyz)) / 50, xyz, covariance, np.full(shape, 3), 5.0)
+
+
+def test_two_solutions_beside_each_other():
+    """The second is 0.01 m higher; its thigh varies, the first one's does not."""
+    first = np.zeros((40, 1, 2, 3))
+    first[:, :, 1, 2] = -0.4
+    second = first + [0, 0, 0.01]
+    assert apart_mm(layer(second), layer(first)) == pytest.approx(10)
+    second[::2, 0, 1, 2] -= 0.05
+    assert bone_spread_mm(layer(first)) == pytest.approx(0, abs=1e-9)
+    assert bone_spread_mm(layer(second)) > 10
+    with pytest.raises(InputError, match="differ in frames or persons"):
+        apart_mm(layer(first[:5]), layer(first))
+
+
+def test_figures_are_kept_in_the_card_once(tmp_path):
+    card = tmp_path / "c.toml"
+    card.write_text('name = "c"\n[accuracy]\nheld_out_pck_02 = 0.5\nreal_pck_02 = 0.1\n[noise]\nsigma_px = 1.0\n')
+    options = evaluate._parser().parse_args(["take", str(card), "a/take.toml", "s.npz", "--reference", "R"])
+    evaluate._keep(card, {"real_pck_02": 0.25}, options)
+    text = card.read_text()
+    assert text.count("real_pck_02") == 1 and "real_pck_02 = 0.25" in text and "what R led to" in text
+    assert json.dumps("every 5th frame of take, against what R led to in 3D") in text
+    with pytest.raises(InputError, match="--keep needs the file of a card"):
+        evaluate._keep(tmp_path / "none", {}, options)

@@ -1,0 +1,127 @@
+"""Measure models: ``python training/evaluate.py COMMAND …``.
+
+    held-out RUN CARD.toml                        a network on held-out samples, as its card says it
+    take CARD.toml TAKE.toml SOLUTION.npz         2D keypoints against a solution that another detector led to
+    solved SOLUTION.npz REFERENCE.npz             bone spread, and how far two solutions of a take are apart
+    poses F.npz --protocol h36m [--compat MODE]   estimated poses in a table beside published figures
+
+``--keep`` of ``take`` writes the figures into the card. Exit codes: 0 done, 2 the input is wrong.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+if __name__ == "__main__":
+    sys.path[0] = str(ROOT)  # not this folder, whose files would stand for packages of the same name
+
+from inference.errors import InputError, SolveError  # noqa: E402  the checkout is on the path only now
+from inference.files.solution import read_solution  # noqa: E402
+from inference.perception.card import find_card  # noqa: E402
+from inference.perception.detector import Detector  # noqa: E402
+from inference.perception.session import Session  # noqa: E402
+from training.evaluation import (  # noqa: E402
+    apart_mm,
+    bone_spread_mm,
+    judged_on_views,
+    protocol_scores,
+    read_poses,
+    table,
+)
+from training.loaders.solved_take import read_solved_take  # noqa: E402
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Measure as the command line says; return the exit code."""
+    options = _parser().parse_args(arguments)
+    commands = {"held-out": _held_out, "take": _take, "solved": _solved, "poses": _poses}
+    try:
+        sys.stdout.write(commands[options.command](options) + "\n")
+        return 0
+    except SolveError as error:
+        sys.stderr.write(f"evaluate.py: {error}\n")
+        return error.exit_code
+
+
+def _held_out(options: argparse.Namespace) -> str:
+    from training.shipping import judged, open_run  # here: the other commands need no PyTorch
+
+    card = find_card(str(options.card))
+    return json.dumps(judged(open_run(options.run, options.views), card.path, None).scores, indent=1)
+
+
+def _take(options: argparse.Namespace) -> str:
+    card = find_card(str(options.card))
+    session = Session(card.path, options.provider)
+    detector = Detector(card, card, session, session, min_person_score=0.0, max_people=1)
+    views = read_solved_take(options.take, options.solution, options.most_sigma, options.every)
+    scores = judged_on_views(detector, views)
+    if options.keep:
+        _keep(Path(str(options.card)), {f"real_{key}": value for key, value in scores.items()}, options)
+    return json.dumps(scores, indent=1)
+
+
+def _keep(path: Path, scores: Mapping[str, float], options: argparse.Namespace) -> None:
+    """Write scores into the table [accuracy] of a card, in place of those that were there."""
+    if path.suffix != ".toml" or "[accuracy]" not in path.read_text(encoding="utf-8"):
+        raise InputError(f"{path}: --keep needs the file of a card with a table [accuracy]")
+    kept = [line for line in path.read_text(encoding="utf-8").splitlines() if not line.startswith("real_")]
+    where = kept.index("[accuracy]") + 1
+    said = f"every {options.every}th frame of {options.take.stem}, against what {options.reference} led to in 3D"
+    lines = [f"real_measured = {json.dumps(said)}", *(f"{key} = {float(f'{v:.4g}')!r}" for key, v in scores.items())]
+    path.write_text("\n".join([*kept[:where], *lines, *kept[where:]]) + "\n", encoding="utf-8")
+
+
+def _solved(options: argparse.Namespace) -> str:
+    ours, reference = read_solution(options.solution), read_solution(options.reference)
+    return json.dumps(
+        {
+            "bone_spread_mm": bone_spread_mm(ours.raw),
+            "bone_spread_mm_of_reference": bone_spread_mm(reference.raw),
+            "apart_mm": apart_mm(ours.solved, reference.solved),
+        },
+        indent=1,
+    )
+
+
+def _poses(options: argparse.Namespace) -> str:
+    scores = protocol_scores(read_poses(options.poses), options.protocol, options.compat)
+    name = options.poses.stem + (f" ({options.compat})" if options.compat else "")
+    return table(options.protocol, {name: scores})
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="evaluate.py", description=(__doc__ or "").splitlines()[0])
+    commands = parser.add_subparsers(dest="command", required=True)
+    held_out = commands.add_parser("held-out", help="a network on held-out samples")
+    held_out.add_argument("run", type=Path)
+    held_out.add_argument("card", type=Path)
+    held_out.add_argument("--views", type=int, default=0, help="how many; 0 = as in the config")
+    take = commands.add_parser("take", help="2D keypoints against a solution that another detector led to")
+    take.add_argument("card", help="a card's file or name")
+    take.add_argument("take", type=Path)
+    take.add_argument("solution", type=Path)
+    take.add_argument("--reference", default="another detector", help="in words, what the solution was made from")
+    take.add_argument("--every", type=int, default=5, help="take each n-th frame")
+    take.add_argument(
+        "--most-sigma", type=float, default=30.0, help="px; joints less sure in the picture are no labels"
+    )
+    take.add_argument("--provider", default="auto", help="execution provider of ONNX Runtime")
+    take.add_argument("--keep", action="store_true", help="write the figures into the card")
+    solved = commands.add_parser("solved", help="compare two solutions of a take")
+    solved.add_argument("solution", type=Path)
+    solved.add_argument("reference", type=Path)
+    poses = commands.add_parser("poses", help="a table beside published figures")
+    poses.add_argument("poses", type=Path, metavar="F.npz", help="predicted, truth (N, J, 3) m, joint_names, actions")
+    poses.add_argument("--protocol", required=True, choices=("h36m", "mpi_inf_3dhp"))
+    poses.add_argument("--compat", default="", help="epipolarpose_compat or margipose_compat")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())
