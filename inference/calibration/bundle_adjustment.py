@@ -14,11 +14,13 @@ import numpy as np
 
 from ..geometry.rotation import exp, log
 from ..shapes import BoolArray, FloatArray, check_shapes
+from .gauge import gauge_constraints
 from .observations import Observations
 
 _NEAR_M = 0.05  # a joint nearer to a camera than this, or behind it, has no say
 _BOUND = 30.0  # sigmas; keeps the cost of a joint that runs behind a camera finite
 _DAMPING = (1e-8, 1e6)
+_FIRM = 1e2  # of the largest information, on what the gauge holds
 _FAINT = 1e-3  # 1/m²; keeps the place of a joint without a say
 
 
@@ -290,6 +292,9 @@ class _Problem:
     def moved(self, state: Bundle, system: _System, damping: float) -> Bundle:
         """Return the state after one damped step."""
         matrix, rhs, solved = self.reduced(system, damping)
+        if self.prior is None:  # steps along the gauge cost nothing but what they bend
+            fixed = gauge_constraints(state.R, state.t)
+            matrix[: self.offset_at, : self.offset_at] += _FIRM * np.diag(matrix).max() * fixed.T @ fixed
         scale = 1 / np.sqrt(np.maximum(np.diag(matrix), 1e-12))
         step = scale * np.linalg.lstsq(scale[:, None] * matrix * scale, scale * rhs, rcond=1e-13)[0]
         points = solved[..., -1] - solved[..., :-1] @ step

@@ -128,6 +128,24 @@ def world_from_person(
     return World(scale, R, -np.array([middle[0], middle[1], floor]), walked)
 
 
+def gauge_constraints(
+    R: FloatArray,  # (V, 3, 3)
+    t: FloatArray,  # (V, 3)
+) -> FloatArray:
+    """Rows (7, 6V) that pose steps must be orthogonal to: the first camera and its distance to the farthest one."""
+    centres = -np.einsum("vba,vb->va", R, t)
+    apart = centres - centres[0]
+    far = int(np.argmax(np.linalg.norm(apart, axis=-1)))
+    direction = apart[far] / np.linalg.norm(apart[far])
+    fixed = np.zeros((7, 6 * len(R)))
+    fixed[:6, :6] = np.eye(6)
+    # c = -R' t, so a left rotation d changes it by -R' (t x d) and a step of t by -R'
+    x, y, z = t[far]
+    cross = np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]])
+    fixed[6, 6 * far : 6 * far + 6] = direction @ np.hstack([-R[far].T @ cross, -R[far].T])
+    return fixed
+
+
 def gauge_covariance(
     information: FloatArray,  # (6V, 6V)
     R: FloatArray,  # (V, 3, 3)
@@ -147,17 +165,7 @@ def gauge_covariance(
         The covariance.
     """
     check_shapes(R=(R, "V 3 3"), t=(t, "V 3"), information=(information, f"{6 * len(R)} {6 * len(R)}"))
-    centres = -np.einsum("vba,vb->va", R, t)
-    apart = centres - centres[0]
-    far = int(np.argmax(np.linalg.norm(apart, axis=-1)))
-    direction = apart[far] / np.linalg.norm(apart[far])
-    fixed = np.zeros((7, 6 * len(R)))
-    fixed[:6, :6] = np.eye(6)
-    # c = -R' t, so a left rotation d changes it by -R' (t x d) and a step of t by -R'
-    x, y, z = t[far]
-    cross = np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]])
-    fixed[6, 6 * far : 6 * far + 6] = direction @ np.hstack([-R[far].T @ cross, -R[far].T])
-    free = null_space(fixed)
+    free = null_space(gauge_constraints(R, t))
     inside = free.T @ information @ free
     scale = 1 / np.sqrt(np.maximum(np.diag(inside), 1e-300))
     inverse = scale[:, None] * np.linalg.pinv(scale[:, None] * inside * scale, rcond=1e-14, hermitian=True) * scale
