@@ -29,9 +29,6 @@ _LEAST_NOISE = 0.2  # of what the keypoints state
 _GOOD_START = 2.0  # median squared residual, in stated sigmas, that needs no other start (of pure noise: 0.9)
 _ITERATIONS = 25
 _CUT = 9.0  # squared sigmas beyond which a residual is wild and says nothing about the noise
-# Variance of the t estimator on Gaussian cores over the inverse of its IRLS information: E[psi²] E[w] / E[psi']² (Huber
-# 1981, section 6.3) for nu = 5 and residuals that the fit of the joints has shrunk by a fifth.
-_T_VARIANCE = 1.19
 _MEDIAN_OF_TWO = 1.386  # median of chi² with two degrees of freedom
 _WORST_PX = 0.03  # median residual as a share of the focal length, beyond which the answer is no answer
 
@@ -212,6 +209,24 @@ def memory_of(error_px: FloatArray) -> float:
     return float(np.clip(2 * (before * after).sum(axis=-1)[usual].sum() / size[usual].sum(), 0, 0.95))
 
 
+def estimator_variance(
+    squared: FloatArray,  # (V, F, J) squared residuals in sigmas, NaN where not used
+    model: BundleModel,
+) -> float:
+    """Variance of the t estimator over the inverse of its weighted information, measured on the residuals.
+
+    ``K² [sum psi² / (n - p)] E[w] / E[psi']²`` with ``K = 1 + p/n var(psi') / E[psi']²`` (Huber 1981, section 7.6), the
+    joints' places being most of the p unknowns; two axes share a weight, so psi' is half the trace.
+    """
+    used = np.isfinite(squared)
+    s, nu = squared[used], model.degrees_of_freedom
+    numbers = 2 * len(s)
+    unknowns = 3 * (used.any(axis=0)).sum()
+    weight, slope = (nu + 2) / (nu + s), (nu + 2) * nu / (nu + s) ** 2
+    leverage = 1 + unknowns / numbers * slope.var() / slope.mean() ** 2
+    return float(leverage**2 * (weight**2 * s).sum() / (numbers - unknowns) * weight.mean() / slope.mean() ** 2)
+
+
 def _check_residuals(observations: Observations, result: BundleResult) -> None:
     error = np.linalg.norm(result.error_px, axis=-1)
     for v, name in enumerate(observations.views):
@@ -254,7 +269,7 @@ def _in_world(
     )
     moved = Bundle(R, t, world.points(bundle.points), bundle.offsets, scale * bundle.lengths)
     information = adjust_bundle(observations, moved, final).information
-    covariance = _T_VARIANCE * gauge_covariance(information, R, t)
+    covariance = estimator_variance(result.squared, model) * gauge_covariance(information, R, t)
     rotation_sigma = np.degrees(np.sqrt(np.diag(covariance).reshape(-1, 6)[:, :3].sum(axis=1)))
     check_certainty(rotation_sigma, observations.views)
     gauge = (
