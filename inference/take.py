@@ -34,6 +34,8 @@ _CALIBRATION_KEYS = {
     "points": str,
     "distance_m": float,
     "distance_between": tuple[str, str],
+    "bone": str,
+    "length_m": float,
 }
 _BOARD_KEYS = {
     "kind": str,
@@ -74,6 +76,7 @@ class CalibrationSource:
     refine_cameras: bool = False  # adjust given cameras on the person, within how far they are trusted
     points: Path | None = None  # measured points and where the views see them: poses are solved from these
     distance: Distance | None = None  # that gives a calibration its scale
+    bone: Distance | None = None  # of the first person, that gives cameras solved from the person their scale
 
     @property
     def from_person(self) -> bool:
@@ -257,6 +260,7 @@ def _calibration(raw: Any, folder: Path) -> CalibrationSource:
         refine_cameras=values.get("refine_cameras", False),
         points=_points(values, folder),
         distance=_distance(values),
+        bone=_bone(values),
     )
 
 
@@ -278,6 +282,19 @@ def _distance(values: Mapping[str, Any]) -> Distance | None:
     metres = _within(values["distance_m"], 0.01, 1000, "[calibration]: distance_m")
     first, second = values["distance_between"]
     return Distance(first, second, metres)
+
+
+def _bone(values: Mapping[str, Any]) -> Distance | None:
+    keys = [key for key in ("bone", "length_m") if key in values]
+    if not keys:
+        return None
+    first, dash, second = values.get("bone", "").partition("-")
+    if len(keys) < 2 or not (first and dash and second) or values["source"] != "self" or "distance_m" in values:
+        raise InputError(
+            '[calibration]: a measured bone is bone = "left_knee-left_ankle" with length_m = 0.42, for source = "self" '
+            "without distance_m"
+        )
+    return Distance(first, second, _within(values["length_m"], 0.01, 3, "[calibration]: length_m"))
 
 
 def _board(raw: dict[str, Any], folder: Path) -> Mapping[str, Any] | None:

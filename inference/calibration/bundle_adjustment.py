@@ -31,6 +31,7 @@ class BundleModel:
     degrees_of_freedom: float = 5.0  # of the Student t of keypoints
     noise_scale: float = 1.0  # errors over what the keypoints state
     offset_sigma_px: float = 2.0  # standing offsets per view and joint; 0: there are none
+    clocks: tuple[int, ...] = ()  # views whose clocks are unknown too
     bone_sigma_m: float = 0.02  # how far the detections of two joints let their distance wander
     iterations: int = 40
     tolerance: float = 1e-6  # relative fall of the cost that ends the search
@@ -54,6 +55,7 @@ class Bundle:
     points: FloatArray  # (F, J, 3), NaN where too few views see the joint
     offsets: FloatArray  # (V, J, 2) px
     lengths: FloatArray  # (B,)
+    shift: FloatArray  # (V,) s, to be added to the views' offsets
 
 
 @dataclass(frozen=True, eq=False)
@@ -142,14 +144,16 @@ class _Problem:
         self.bone_seen = usable[:, first] & usable[:, second]  # (F, B)
         self.offset_at = 6 * self.views
         self.bone_at = self.offset_at + (2 * self.views * self.joints if self.with_offsets else 0)
-        self.size = self.bone_at + len(self.bones)
+        self.shift_at = self.bone_at + len(self.bones)
+        self.size = self.shift_at + len(model.clocks)
 
     def residuals(self, state: Bundle) -> tuple[FloatArray, FloatArray, FloatArray]:
         """(V, F, J, 2) px, (V, F, J) squared in sigmas, and (V, F, J, 3) joints in the cameras."""
         inside = np.einsum("vab,fjb->vfja", state.R, state.points) + state.t[:, None, None]
         depth = np.maximum(inside[..., 2:], _NEAR_M)
         focal = self.o.focal_px[:, None, None, None]
-        error = focal * (inside[..., :2] / depth - self.o.rays) + state.offsets[:, None]
+        rays = self.o.rays - state.shift[:, None, None, None] * self.o.velocity
+        error = focal * (inside[..., :2] / depth - rays) + state.offsets[:, None]
         squared = (error**2).sum(axis=-1) * self.weight**2
         squared = np.where(inside[..., 2] > _NEAR_M, squared, np.where(self.seen, _BOUND**2, 0.0))
         return error, squared, inside
@@ -206,6 +210,8 @@ class _Problem:
             rhs -= (lifted @ e)[..., 0]
             if self.with_offsets:
                 self._add_offsets(view, (own, slope, coupling), (w[view], weighted, lifted, error[view]))
+            if view in self.model.clocks:
+                self._add_clock(view, (own, slope, coupling), (w[view], weighted, lifted, error[view]))
         self._add_bones(state, own, slope, blocks, coupling, rhs)
         self._add_priors(state, own, slope)
         empty = ~self.usable
@@ -237,6 +243,22 @@ class _Problem:
             own[pose, columns] += cross[:, axis].T
             slope[columns] -= (w * error[..., axis]).sum(axis=0)
             coupling[:, np.arange(self.joints), :, columns] += np.swapaxes(lifted[..., axis], 0, 1)
+
+    def _add_clock(
+        self, view: int, sums: tuple[FloatArray, FloatArray, FloatArray], parts: tuple[FloatArray, ...]
+    ) -> None:
+        own, slope, coupling = sums
+        w, weighted, lifted, error = parts
+        pose, at = slice(6 * view, 6 * view + 6), self.shift_at + self.model.clocks.index(view)
+        moved = self.o.focal_px[view] * self.o.velocity[view]  # (F, J, 2) px/s
+        own[at, at] += (w[..., None] * moved**2).sum() + 1e-9
+        own[at, pose] += np.einsum("fja,fjab->b", moved, weighted)
+        own[pose, at] = own[at, pose]
+        if self.with_offsets:
+            columns = self.offset_at + 2 * (view * self.joints + np.arange(self.joints))[:, None] + np.arange(2)
+            own[at, columns] = own[columns, at] = (w[..., None] * moved).sum(axis=0)
+        slope[at] -= (w[..., None] * moved * error).sum()
+        coupling[..., at] = (lifted @ moved[..., None])[..., 0]
 
     def _add_bones(
         self,
@@ -302,12 +324,15 @@ class _Problem:
         offsets = state.offsets
         if self.with_offsets:
             offsets = offsets + step[self.offset_at : self.bone_at].reshape(offsets.shape)
+        shift = state.shift.copy()
+        shift[list(self.model.clocks)] += step[self.shift_at :]
         return Bundle(
             exp(poses[:, :3]) @ state.R,
             state.t + poses[:, 3:],
             state.points + points.reshape(state.points.shape),
             offsets,
-            state.lengths + step[self.bone_at :],
+            state.lengths + step[self.bone_at : self.shift_at],
+            shift,
         )
 
     def result(self, state: Bundle, cost: float, iterations: int) -> BundleResult:

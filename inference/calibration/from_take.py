@@ -3,29 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from ..cameras import lenses_for_take
-from ..errors import DegenerateError, InputError
+from ..errors import DegenerateError
 from ..keypoints import on_one_layout, resample
+from ..shapes import FloatArray
 from ..take import Take
 from ..types import CameraRig, Intrinsics, Keypoints2D, SolveReport
 from ..views import OpenedView, take_clock
 from .refinement import refine_cameras
-from .self_calibration import calibrate_from_person
+from .scale import KnownLengths
+from .self_calibration import SelfCalibration, calibrate_from_person
+from .unsynchronised import calibrate_unsynchronised
 
 
 def lenses_of_views(take: Take, opened: Sequence[OpenedView], report: SolveReport) -> tuple[Intrinsics, ...]:
     """Read the lenses and bring them into the pixels of the views.
 
     Raises:
-        InputError: no lenses are named, or an offset is to be found too.
+        InputError: no lenses are named.
     """
-    for view in take.views:
-        if view.offset_s is None:
-            raise InputError(
-                f'view {view.name!r}: offset_s = "auto" needs known cameras, and [calibration] source = "self" '
-                "needs views in step; give offset_s in seconds, or a calibration file"
-            )
     lenses, warnings = lenses_for_take(take, {item.name: item.size for item in opened if item.size})
     for warning in warnings:
         report.warn(warning)
@@ -47,11 +45,24 @@ def rig_from_person(
     Raises:
         DegenerateError: the people do not determine the cameras.
     """
-    times = take_clock(take, opened, tracks)
-    on_clock = [resample(k, times, item.offset_s, item.drift_ppm) for item, k in zip(opened, tracks, strict=True)]
-    found = calibrate_from_person(
-        lenses, on_one_layout(on_clock), take.persons, take.height_m, take.settings.association
-    )
+    known = KnownLengths(take.calibration.distance, take.calibration.bone)
+
+    def solve(offsets: Sequence[float] | FloatArray, clocks: Sequence[int]) -> SelfCalibration:
+        placed = [replace(item, found_offset_s=float(offset)) for item, offset in zip(opened, offsets, strict=True)]
+        times = take_clock(take, placed, tracks)
+        on_clock = [resample(k, times, item.offset_s, 0.0) for item, k in zip(placed, tracks, strict=True)]
+        common = on_one_layout(on_clock)
+        return calibrate_from_person(
+            lenses, common, take.persons, take.height_m, take.settings.association, known, clocks
+        )
+
+    given = [item.view.offset_s for item in opened]
+    if None in given:
+        joint = calibrate_unsynchronised(lenses, on_one_layout(tracks), given, solve)
+        found = joint.found
+        found.facts["offset_s"] = dict(zip([item.name for item in opened], joint.offset_s, strict=True))
+    else:
+        found = solve([item.offset_s for item in opened], ())
     for warning in found.warnings:
         report.warn(warning)
     report.facts["self_calibration"] = found.facts

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from ..clocks.ray_stream import ray_velocity
 from ..errors import ShapeError
 from ..geometry.projection import undistort_points
 from ..layouts import place
@@ -38,6 +39,7 @@ class Observations:
     weight: FloatArray  # (V, F, J) 1 / sigma in px, 0 where not seen
     focal_px: FloatArray  # (V,)
     frame: IntArray  # (F,) which frame a moment is of
+    velocity: FloatArray  # (V, F, J, 2) of the rays, per second; 0 where no clock is asked for
 
     @property
     def seen(self) -> BoolArray:
@@ -54,7 +56,11 @@ class Observations:
     def subset(self, moments: IntArray) -> Observations:
         """Return some of the moments."""
         return replace(
-            self, rays=self.rays[:, moments], weight=self.weight[:, moments], frame=np.asarray(self.frame)[moments]
+            self,
+            rays=self.rays[:, moments],
+            weight=self.weight[:, moments],
+            frame=np.asarray(self.frame)[moments],
+            velocity=self.velocity[:, moments],
         )
 
 
@@ -62,6 +68,7 @@ def gather_observations(
     lenses: Sequence[Intrinsics],
     views: Sequence[Keypoints2D],
     most_frames: int = 300,
+    clocks: Sequence[int] = (),
 ) -> Observations:
     """Bring keypoints of the same people in all views to rays, thinned to a few hundred moments.
 
@@ -73,6 +80,8 @@ def gather_observations(
         lenses: of the views, in order.
         views: keypoints on common times, slot p the same person in every view.
         most_frames: how many moments are kept at most.
+        clocks: views whose velocities are measured, because their clocks are to be found; a keypoint of theirs whose
+            velocity is not known is left out.
 
     Returns:
         The observations.
@@ -89,18 +98,24 @@ def gather_observations(
     frames, people = first.xy.shape[:2]
     seen = np.stack([v.observed[:, :, joints] & (v.score[:, :, joints] >= _MIN_SCORE) for v in views])
     moments = _spread_moments(seen.reshape(len(views), frames * people, -1), most_frames)
-    rays, weight = [], []
+    rays, weight, velocity = [], [], []
     for lens, view, mask in zip(lenses, views, seen, strict=True):
         xy = np.where(mask[..., None], view.xy[:, :, joints], np.nan).reshape(frames * people, -1, 2)[moments]
         covariance = view.covariance[:, :, joints].reshape(frames * people, -1, 2, 2)[moments]
         ray = undistort_points(lens, xy)
-        good = np.isfinite(ray).all(axis=-1)
+        speed = np.zeros_like(ray)
+        if len(rays) in clocks:
+            every = undistort_points(lens, np.where(mask[..., None], view.xy[:, :, joints], np.nan))
+            speed = ray_velocity(np.asarray(view.timestamps_s), every).reshape(frames * people, -1, 2)[moments]
+        good = np.isfinite(ray).all(axis=-1) & np.isfinite(speed).all(axis=-1)
+        velocity.append(np.where(good[..., None], speed, 0.0))
         sigma = np.sqrt(np.maximum(np.trace(covariance, axis1=-2, axis2=-1) / 2, _SMALLEST_SIGMA_PX**2))
         rays.append(np.where(good[..., None], ray, 0.0))
         weight.append(np.where(good, 1 / np.where(good, sigma, 1.0), 0.0))
     focal = np.array([np.sqrt(lens.K[0, 0] * lens.K[1, 1]) for lens in lenses])
     names_of_views = tuple(view.view for view in views)
-    return Observations(names_of_views, names, np.stack(rays), np.stack(weight), focal, moments // people)
+    frame = moments // people
+    return Observations(names_of_views, names, np.stack(rays), np.stack(weight), focal, frame, np.stack(velocity))
 
 
 def _spread_moments(seen: BoolArray, most: int) -> IntArray:

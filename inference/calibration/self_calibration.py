@@ -20,6 +20,7 @@ from .degeneracy import check_certainty, check_motion, check_pair_motion, check_
 from .gauge import TYPICAL_HEIGHT_M, gauge_covariance, stature, world_from_person
 from .observations import Observations, gather_observations
 from .relative_pose import RelativePose
+from .scale import KnownLengths, Scale, metric_scale
 from .tracks import main_tracks
 
 _MOST_MOMENTS = 300
@@ -40,6 +41,7 @@ class SelfCalibration:
     rig: CameraRig
     facts: dict[str, object]
     warnings: list[str]
+    shift: FloatArray  # (V,) s by which the clocks of the views named should be moved
 
 
 def calibrate_from_person(
@@ -48,6 +50,8 @@ def calibrate_from_person(
     persons: int = 1,
     height_m: float | None = None,
     association: AssociationSettings | None = None,
+    known: KnownLengths | None = None,
+    clocks: Sequence[int] = (),
 ) -> SelfCalibration:
     """Solve the poses of all cameras from the joints of people who move.
 
@@ -65,6 +69,8 @@ def calibrate_from_person(
         persons: how many people are used once the cameras are roughly known; 0: everyone.
         height_m: stature of the first person; None: a typical one, with a warning.
         association: settings for recognising people across views.
+        known: measured lengths that give the scale in place of the stature.
+        clocks: views whose clocks are unknowns too; they must be right to about a frame.
 
     Returns:
         The rig with covariance, facts for the report, warnings.
@@ -79,11 +85,15 @@ def calibrate_from_person(
     check_pair_motion(single, noise)
     rig = rig_with_poses(lenses, start.R, start.t)
     settings = association or AssociationSettings()
-    observations = gather_observations(lenses, choose_people(rig, tracks, persons, settings), _MOST_MOMENTS)
-    result, model = _adjusted(observations, start_bundle(observations, start.R, start.t))
+    people = choose_people(rig, tracks, persons, settings)
+    observations = gather_observations(lenses, people, _MOST_MOMENTS, clocks)
+    model = BundleModel(offset_sigma_px=0, iterations=_ITERATIONS, clocks=tuple(clocks))
+    result, model = _adjusted(observations, start_bundle(observations, start.R, start.t), model)
     check_spread(result.bundle.points)
     _check_residuals(observations, result)
-    return _in_world(lenses, observations, result, model, height_m)
+    centres = {lens.name: -R.T @ t for lens, R, t in zip(lenses, result.bundle.R, result.bundle.t, strict=True)}
+    scale = metric_scale(result.bundle.points, observations.joint_names, centres, height_m, known or KnownLengths())
+    return _in_world(lenses, observations, result, model, scale)
 
 
 def _best_start(observations: Observations, pairs: Mapping[Pair, RelativePose]) -> tuple[Bundle, float]:
@@ -136,7 +146,7 @@ def start_bundle(observations: Observations, R: FloatArray, t: FloatArray) -> Bu
     median = np.zeros(lengths.shape[1])
     median[known] = np.nanmedian(lengths[:, known], axis=0)
     views, _, joints = observations.weight.shape
-    return Bundle(R, t, points, np.zeros((views, joints, 2)), median)
+    return Bundle(R, t, points, np.zeros((views, joints, 2)), median, np.zeros(views))
 
 
 def _triangulated(observations: Observations, R: FloatArray, t: FloatArray) -> FloatArray:
@@ -155,9 +165,8 @@ def _triangulated(observations: Observations, R: FloatArray, t: FloatArray) -> F
     return np.array(triangulate(rig, keypoints, TriangulationSettings(max_sigma_m=1.0)).xyz[:, 0])
 
 
-def _adjusted(observations: Observations, start: Bundle) -> tuple[BundleResult, BundleModel]:
+def _adjusted(observations: Observations, start: Bundle, model: BundleModel) -> tuple[BundleResult, BundleModel]:
     """Adjust in rounds; between them the sizes of noise and of standing offsets are measured on the residuals."""
-    model = BundleModel(offset_sigma_px=0, iterations=_ITERATIONS)
     result = adjust_bundle(observations, start, model)
     model = measured_model(result, model)
     if model.offset_sigma_px:
@@ -248,33 +257,27 @@ def _in_world(
     observations: Observations,
     result: BundleResult,
     model: BundleModel,
-    height_m: float | None,
+    scale: Scale,
 ) -> SelfCalibration:
     names, bundle = observations.joint_names, result.bundle
-    warnings = []
-    if height_m is None:
-        warnings.append(
-            f"[take] height_m is not given: the scale of the cameras assumes a person of {TYPICAL_HEIGHT_M:.2f} m, "
-            "so all lengths may be a tenth off; give height_m"
-        )
-    scale = (height_m or TYPICAL_HEIGHT_M) / stature(bundle.points, names)
-    world = world_from_person(bundle.points, names, bundle.R[0], scale)
+    warnings = [scale.warning] if scale.warning else []
+    world = world_from_person(bundle.points, names, bundle.R[0], scale.factor)
     R, t = world.poses(bundle.R, bundle.t)
     memory = memory_of(result.error_px)
     final = replace(
         model,
         noise_scale=model.noise_scale * float(np.sqrt((1 + memory) / (1 - memory))),
-        bone_sigma_m=model.bone_sigma_m * scale,
+        bone_sigma_m=model.bone_sigma_m * scale.factor,
         iterations=0,
     )
-    moved = Bundle(R, t, world.points(bundle.points), bundle.offsets, scale * bundle.lengths)
+    moved = Bundle(R, t, world.points(bundle.points), bundle.offsets, scale.factor * bundle.lengths, bundle.shift)
     information = adjust_bundle(observations, moved, final).information
     covariance = estimator_variance(result.squared, model) * gauge_covariance(information, R, t)
     rotation_sigma = np.degrees(np.sqrt(np.diag(covariance).reshape(-1, 6)[:, :3].sum(axis=1)))
     check_certainty(rotation_sigma, observations.views)
     gauge = (
         f"solved from the person: the pose of {lenses[0].name} and its distance to the farthest camera are held; scale "
-        f"from {'height_m' if height_m else f'an assumed height of {TYPICAL_HEIGHT_M:.2f} m'}, vertical from "
+        f"from {scale.source}, vertical from "
         f"{world.vertical}, +y where {lenses[0].name} looks, lenses taken as exact"
     )
     if not world.walked:
@@ -293,7 +296,7 @@ def _in_world(
         "noise_memory": memory,
         "vertical": world.vertical,
     }
-    return SelfCalibration(rig, facts, warnings)
+    return SelfCalibration(rig, facts, warnings, bundle.shift)
 
 
 def rig_with_poses(lenses: Sequence[Intrinsics], R: FloatArray, t: FloatArray) -> CameraRig:

@@ -67,15 +67,19 @@ def ray_stream(camera: Camera, keypoints: Keypoints2D) -> RayStream | None:
     kept = kept[frames[kept] > 1]
     rays = undistort_points(camera.intrinsics, np.where(counted[:, kept, :, None], keypoints.xy[:, kept], np.nan))
     step = float(np.median(np.diff(times)))
-    return RayStream(camera, focal_length(camera), times, step, rays, _velocity(times, rays, step))
+    return RayStream(camera, focal_length(camera), times, step, rays, ray_velocity(times, rays))
 
 
-def _velocity(times: FloatArray, rays: FloatArray, step: float) -> FloatArray:
-    """Slope of the least-squares line through the neighbouring frames (Savitzky & Golay 1964), NaN beside gaps.
+def ray_velocity(
+    times: FloatArray,  # (N,) s
+    rays: FloatArray,  # (N, P, J, 2)
+) -> FloatArray:
+    """(N, P, J, 2) per second: slope of the least-squares line through neighbouring frames, NaN beside gaps.
 
-    Its weights are antisymmetric, so a frame's own error is not in its velocity: products of a residual and a
-    velocity keep the mean 0 at the true offset, whatever the share at which frames are interpolated.
+    Savitzky & Golay 1964. Its weights are antisymmetric, so a frame's own error is not in its velocity: products of a
+    residual and a velocity keep the mean 0 at the true offset, whatever the share at which frames are interpolated.
     """
+    step = float(np.median(np.diff(times))) if len(times) > 1 else 1.0
     reach = max(1, round(_REACH_S / step))
     result = np.full_like(rays, np.nan)
     if len(times) <= 2 * reach:

@@ -52,8 +52,44 @@ def test_lenses_must_be_named(tmp_path: Path) -> None:
         calibrate(read_take(self_take(tmp_path, 5, lenses=False)), tmp_path / "out")
 
 
-def test_offsets_to_be_found_need_known_cameras(tmp_path: Path) -> None:
-    path = self_take(tmp_path, 5)
-    path.write_text(path.read_text() + '\noffset_s = "auto"\n')
-    with pytest.raises(InputError, match="views in step"):
+def test_cameras_and_offsets_are_found_together(tmp_path: Path) -> None:
+    """The views are in step; nobody says so of the last one."""
+    path = self_take(tmp_path, 150)
+    text = path.read_text().split("[[view]]")
+    path.write_text("[[view]]".join([*text[:-1], text[-1] + '\noffset_s = "auto"\n']))
+    assert main(["calibrate", str(path), "--out", str(tmp_path / "out"), "--progress", "none"]) == 0
+    with np.load(tmp_path / "out" / "cameras.npz") as file:
+        assert abs(file["offset_s"][2]) < 0.004
+
+
+@pytest.mark.parametrize(
+    ("lines", "scale"),
+    [
+        ('distance_m = 8.0\ndistance_between = ["cam01", "cam02"]', "the measured distance of cam01 and cam02"),
+        ('bone = "left_knee-left_ankle"\nlength_m = 0.42', "the measured bone left_knee-left_ankle"),
+    ],
+)
+def test_scale_from_a_measured_length(tmp_path: Path, lines: str, scale: str) -> None:
+    path = self_take(tmp_path, 60)
+    path.write_text(path.read_text().replace("[calibration]", f"[calibration]\n{lines}"))
+    rig = calibrate(read_take(path), tmp_path / "out")
+    true = read_calibration(tmp_path / "cameras.toml").cameras
+    apart = float(np.linalg.norm(rig.cameras[0].centre - rig.cameras[1].centre))
+    wanted = 8.0 if "distance" in lines else np.linalg.norm(true["cam01"].centre - true["cam02"].centre)
+    assert apart == pytest.approx(wanted, rel=1e-6 if "distance" in lines else 0.02)
+    assert scale in rig.gauge
+
+
+@pytest.mark.parametrize(
+    ("lines", "words"),
+    [
+        ('bone = "left_knee"\nlength_m = 0.42', "a measured bone is"),
+        ('bone = "left_knee-tail"\nlength_m = 0.42', "bone names 'tail'"),
+        ('distance_m = 8.0\ndistance_between = ["cam01", "cam09"]', "distance_between names 'cam09'"),
+    ],
+)
+def test_measured_lengths_that_cannot_be_used(tmp_path: Path, lines: str, words: str) -> None:
+    path = self_take(tmp_path, 30)
+    path.write_text(path.read_text().replace("[calibration]", f"[calibration]\n{lines}"))
+    with pytest.raises(InputError, match=words):
         calibrate(read_take(path), tmp_path / "out")
