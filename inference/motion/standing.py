@@ -30,7 +30,9 @@ from .posterior import whitened_slope
 _WINDOWS = 48  # places of the take at which the residuals are looked at
 _WINDOW_S, _WINDOW_FRAMES = 0.4, 5  # the joints' information is averaged over so long, on so many frames
 _KNOT_S, _KNOTS = 0.25, 240  # between the places for which the covariance is computed; at most so many
-_MOST_INDEPENDENT = 150.0  # frames' worth of information: what stands does so only about
+_MOST_INDEPENDENT = (
+    100.0  # frames' worth of information that a take of any length nears: what stands does so only about
+)
 _WILD, _LEAST_SHARED = 16.0, 1e-4  # squared sigmas of keypoints that do not count; correlation
 _USUAL_TURN = 5e-4  # rad: cameras of unstated accuracy are seldom much worse (Cauchy)
 _RIDGE = 1.0  # 1/m², for joints without views
@@ -178,7 +180,8 @@ def update(
     followed = np.linalg.solve(terms.joints, np.concatenate([terms.coupling, terms.pull_joints[..., None]], axis=-1))
     flat = terms.coupling.reshape(-1, terms.coupling.shape[-1])
     drawn = flat.T @ followed.reshape(len(flat), -1)
-    weight = min(independent * len(times), _MOST_INDEPENDENT) / len(windows)
+    frames = independent * len(times)
+    weight = frames / (1 + frames / _MOST_INDEPENDENT) / len(windows)
     information = weight * (terms.own - drawn[:, :-1])
     pull = weight * (terms.pull - drawn[:, -1]) + information @ standing.mean
     return _posterior(standing, 0.5 * (information + information.T), pull)

@@ -71,7 +71,7 @@ def test_a_dropped_stage_changes_the_keyframes(
     without = solve(read_take(folder / "take.toml"), folder / "without")
     assert turned_deg(complete, without) > 1.0
     # bones are almost rigid before they are made so: that stage moves the joints by less than chance does in one take
-    assert joint_error_m(without, scene) > 0.999 * joint_error_m(complete, scene)
+    assert joint_error_m(without, scene) > 0.99 * joint_error_m(complete, scene)
 
 
 def test_the_cameras_own_covariance_is_in_the_ellipsoids(
