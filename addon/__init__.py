@@ -7,11 +7,10 @@ import bpy
 from bpy.app.handlers import persistent
 from bpy.props import PointerProperty
 
-from . import operators, panels, properties
+from . import background, operators, panels, preferences, properties
 from .host.cameras import set_resolution
-from .operators.solve import end_running_job
 
-CLASSES = (*properties.CLASSES, *operators.CLASSES, *panels.CLASSES)
+CLASSES = (*properties.CLASSES, *operators.CLASSES, *panels.CLASSES, *preferences.CLASSES)
 
 
 @persistent
@@ -27,8 +26,8 @@ def follow_the_camera(scene: bpy.types.Scene, *_: object) -> None:
 
 @persistent
 def end_job_before_loading(*_: object) -> None:
-    """A new file ends the solve of the one before."""
-    end_running_job()
+    """A new file ends the solves of the one before."""
+    background.end_all()
     bpy.context.window_manager.sightline.running = False
 
 
@@ -50,7 +49,7 @@ def register() -> None:
 
 def unregister() -> None:
     """Undo `register`, in reverse."""
-    end_running_job()
+    background.end_all()
     for name, handler in reversed(_HANDLERS):
         getattr(bpy.app.handlers, name).remove(handler)
     del bpy.types.WindowManager.sightline

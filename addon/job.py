@@ -45,14 +45,25 @@ class Event:
     def text(self) -> str:
         """The same in words, for a person."""
         count = f": {self.done} of {self.total}" if self.total > 0 else ""
-        left = "" if self.seconds_left is None else f", {self.seconds_left:.0f} s left"
+        left = "" if self.seconds_left is None else f", {in_words(self.seconds_left)} left"
         return f"{self.stage.capitalize()}{count}{left}"
 
 
-def worker_command(take: Path, out: Path, settings: Mapping[str, str]) -> list[str]:
-    """Return the command line that solves a take."""
+def in_words(seconds: float) -> str:
+    """Return a time as a person says it: 50 s, 3 min, 2 h 5 min."""
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 100 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def worker_command(
+    take: Path, out: Path, settings: Mapping[str, str], flags: Sequence[str] = (), python: str = ""
+) -> list[str]:
+    """Return the command line that solves a take; without a Python of the user's choice with Blender's own."""
     pairs = [argument for key, value in settings.items() for argument in ("--set", f"{key}={value}")]
-    return [interpreter(), "-m", "inference.worker", str(take.absolute()), "--out", str(out.absolute()), *pairs]
+    command = [python or interpreter(), "-m", "inference.worker", str(take.absolute())]
+    return [*command, "--out", str(out.absolute()), *pairs, *flags]
 
 
 def interpreter() -> str:
@@ -83,13 +94,24 @@ def worker_environment(environment: Mapping[str, str], search_path: Sequence[str
     return {**environment, "PYTHONPATH": path, "PYTHONIOENCODING": "utf-8", "PYTHONUNBUFFERED": "1"}
 
 
+def foreign_environment(environment: Mapping[str, str]) -> dict[str, str]:
+    """Return the environment of a child with a Python of the user's choice: our folder, and nothing of Blender's.
+
+    The wheels of the extension would hide the packages that this Python was chosen for.
+    """
+    kept = {key: value for key, value in environment.items() if key != "PYTHONHOME"}
+    return {**worker_environment(kept, ()), "PYTHONPATH": str(ROOT)}
+
+
 class Job:
     """One running child process. Poll it; it never blocks the caller."""
 
-    def __init__(self, command: Sequence[str]) -> None:
+    def __init__(self, command: Sequence[str], environment: Mapping[str, str] | None = None) -> None:
+        """Start a command; without an environment of its own it finds what the running Python finds."""
         self._log = tempfile.TemporaryFile(mode="w+", encoding="utf-8", errors="replace")
         self._lines: queue.Queue[str] = queue.Queue()
         self._result: dict[str, Any] = {}
+        self.crashed = False  # whether the child died without a word of its own; known after `answer`
         self._cancelled_at: float | None = None
         try:
             self._process = subprocess.Popen(
@@ -98,7 +120,7 @@ class Job:
                 stdout=subprocess.PIPE,
                 stderr=self._log,
                 cwd=ROOT,
-                env=worker_environment(os.environ, sys.path),
+                env=dict(environment or worker_environment(os.environ, sys.path)),
                 text=True,
                 encoding="utf-8",
                 errors="replace",
@@ -106,7 +128,7 @@ class Job:
             )
         except OSError as problem:
             self._log.close()
-            raise SolveError(f"the solve could not be started: {command[0]}: {problem.strerror}") from problem
+            raise SolveError(f"{command[0]} could not be started: {problem.strerror}") from problem
         assert self._process.stdout is not None
         self._reader = threading.Thread(target=self._read, args=(self._process.stdout,), daemon=True)
         self._reader.start()
@@ -151,13 +173,24 @@ class Job:
             InputError: the child refused its input.
             SolveError: the child failed or died; the message is its own, or the end of its log.
         """
+        return Path(self.answer("done_file")["done_file"])
+
+    def answer(self, wanted: str | None = None) -> dict[str, Any]:
+        """Return what the child said besides its progress; call it when the job runs no more.
+
+        Args:
+            wanted: a key without which the child has failed.
+
+        Raises:
+            Cancelled, InputError, SolveError: as `result`.
+        """
         self.events()
         code = self._process.wait()
         try:
             if self._cancelled_at is not None or code == Cancelled.exit_code:
                 raise Cancelled("cancelled by the user")
-            if code == 0 and "done_file" in self._result:
-                return Path(self._result["done_file"])
+            if code == 0 and (wanted is None or wanted in self._result):
+                return self._result
             raise self._error(code)
         finally:
             self.close()
@@ -170,7 +203,9 @@ class Job:
         self._log.seek(0)
         lines = [line.strip() for line in self._log if line.strip()]
         said = lines[-1] if lines else "it said nothing"
-        return kind(f"the solve ended with code {code}: {said}")
+        self.crashed = code < 0 or not lines
+        killed = " (killed: perhaps the memory was full)" if code == -9 else ""
+        return kind(f"the child process ended with code {code}{killed}: {said}")
 
     def trace(self) -> str:
         """Return what the child wrote to its standard error."""

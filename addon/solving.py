@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field, replace
@@ -18,7 +19,8 @@ from ..inference.take import Take, read_take
 from ..inference.types import Keypoints3D, Solution
 from .host.export import Exported, export
 from .host.scene import BuiltScene, Prepared, build_steps, prepare, take_info
-from .job import Event, Job, worker_command
+from .job import Event, Job, foreign_environment, worker_command
+from .preferences import chosen_python
 from .properties import read_settings, settings_as_text
 from .scene_take import write_scene_take
 
@@ -32,6 +34,7 @@ class Request:
     take: Take
     out: Path
     settings: Mapping[str, str] = field(default_factory=dict)  # overrides, as on the command line
+    so_far: bool = False  # only the frames that a cancelled solve has looked at
 
 
 def request_for(take_path: Path, out: Path | None = None, settings: Mapping[str, str] | None = None) -> Request:
@@ -74,8 +77,15 @@ def request_from_scene(context: bpy.types.Context, seconds: float | None = None)
 
 
 def start(request: Request) -> Job:
-    """Start the child process that solves."""
-    return Job(worker_command(request.take.path, request.out, request.settings))
+    """Start the child process that solves, in the Python that the preferences name.
+
+    Raises:
+        SolveError: there is no such Python.
+    """
+    python = chosen_python()
+    flags = ["--so-far"] if request.so_far else []
+    command = worker_command(request.take.path, request.out, request.settings, flags, python)
+    return Job(command, foreign_environment(os.environ) if python else None)
 
 
 def read_result(solution_file: Path) -> Prepared:
@@ -93,7 +103,7 @@ def enter_steps(context: bpy.types.Context, request: Request, prepared: Prepared
     built = replace(built, warnings=(*read_warnings(request.out), *built.warnings))
     kept = scene.sightline
     kept.take = request.take.name
-    if not kept.views:
+    if not kept.views and not kept.take_path:  # whoever names the next take meanwhile keeps it
         kept.take_path = str(request.take.path)
     kept.solution_path, kept.report_path = str(request.out / "solution.npz"), str(request.out / "report.html")
     kept.summary = "\n".join(summary(prepared.solution))

@@ -119,11 +119,14 @@ def _edit_bones(data: bpy.types.Armature) -> Iterator[bpy.types.ArmatureEditBone
     bpy.context.scene.collection.objects.link(carrier)
     try:
         layer.objects.active = carrier
-        bpy.ops.object.mode_set(mode="EDIT")
+        # Named, because operators see nothing active in a scene that no window shows.
+        with bpy.context.temp_override(active_object=carrier, object=carrier):
+            bpy.ops.object.mode_set(mode="EDIT")
         yield data.edit_bones
     finally:
         if carrier.mode == "EDIT":
-            bpy.ops.object.mode_set(mode="OBJECT")
+            with bpy.context.temp_override(active_object=carrier, object=carrier, edit_object=carrier):
+                bpy.ops.object.mode_set(mode="OBJECT")
         bpy.data.objects.remove(carrier)
         layer.objects.active = active
         for item in chosen:

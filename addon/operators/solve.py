@@ -1,129 +1,85 @@
-"""Solve a take in a child process, and stop it."""
+"""Solve a take in a child process, stop it, let others wait, keep what a cancelled one has detected."""
 # pyright: reportAttributeAccessIssue=false, reportOptionalMemberAccess=false, reportArgumentType=false, reportInvalidTypeForm=false
 
-import time
-from collections.abc import Generator
-from concurrent.futures import Future, ThreadPoolExecutor
-
 import bpy
-from bpy.props import BoolProperty, StringProperty
+from bpy.props import BoolProperty, IntProperty, StringProperty
 
-from .. import solving
-from ..job import Job
+from ...inference.errors import InputError
+from .. import background, solving
 from .guarded import guarded, redraw_panels, show
 
 TICK_S = 0.1
-STEPS_S = 0.05  # of every tick go into entering the result
 
 
-class _Running:
-    """The one solve that may run; it outlives the operator when a new file is loaded."""
+class _Solving:
+    """What every solve does: follow the child process by a timer, then enter its result into the scene."""
 
-    job: Job | None = None
-
-
-def end_running_job() -> None:
-    """End the child process of a solve, if one runs."""
-    if _Running.job is not None:
-        _Running.job.close()
-        _Running.job = None
-
-
-class SIGHTLINE_OT_solve_take(bpy.types.Operator):
-    """Solve the take in a child process and enter cameras, armatures and uncertainty into the scene"""  # noqa: D415
-
-    bl_idname = "sightline.solve_take"
-    bl_label = "Solve 3D Pose"
     bl_options = {"UNDO"}
 
-    take_path: StringProperty(subtype="FILE_PATH", options={"SKIP_SAVE"})
-    output_path: StringProperty(subtype="DIR_PATH", options={"SKIP_SAVE"})
-    preview: BoolProperty(options={"SKIP_SAVE"}, description="Only the first seconds, as the panel says how many")
-
-    @classmethod
-    def poll(cls, context: bpy.types.Context) -> bool:
-        if context.window_manager.sightline.running:
-            cls.poll_message_set("A solve is running")
-            return False
-        return True
+    def _wanted(self, context: bpy.types.Context) -> background.Wanted:
+        return background.Wanted(self._request(context), context.scene.session_uid)
 
     def _request(self, context: bpy.types.Context) -> solving.Request:
-        chosen = context.scene.sightline
-        chosen.take_path = self.take_path or chosen.take_path
-        chosen.output_path = self.output_path or chosen.output_path
-        if self.take_path:
-            chosen.views.clear()  # a take file stands for itself
-        return solving.request_from_scene(context, chosen.preview_s if self.preview else None)
+        raise NotImplementedError
 
     def execute(self, context: bpy.types.Context) -> set[str]:
         """Wait for the result: background mode and scripts."""
 
         def solve() -> set[str]:
-            return self._finished(context, solving.solve_blocking(context, self._request(context)))
+            if background.running() is not None:
+                raise InputError("a solve is running; wait for it, or cancel it")
+            return self._finished(context, solving.solve_blocking(context, self._wanted(context).request))
 
         return guarded(self, solve)
 
     def invoke(self, context: bpy.types.Context, _event: bpy.types.Event) -> set[str]:
-        """Start the solve and follow it by a timer."""
+        """Start the solve and follow it by a timer, or let it wait for the one that runs."""
 
         def start() -> set[str]:
-            self._wanted = self._request(context)
-            _Running.job = self._job = solving.start(self._wanted)
-            self._reading: Future[solving.Prepared] | None = None
-            self._steps: Generator[float, None, solving.BuiltScene] | None = None
-            self._scene_name = context.scene.name  # an undo meanwhile would leave a pointer astray
+            wanted = self._wanted(context)
+            if background.running() is not None:
+                before = background.enqueue(wanted)
+                self.report({"INFO"}, f"{wanted.text} waits; {before} before it")
+                redraw_panels(context)
+                return {"FINISHED"}
+            self._run = background.begin(wanted)
             manager = context.window_manager
             manager.sightline.running, manager.sightline.share, manager.sightline.text = True, 0.0, "Starting"
             self._timer = manager.event_timer_add(TICK_S, window=context.window)
             manager.modal_handler_add(self)
             return {"RUNNING_MODAL"}
 
-        return guarded(self, start)
+        result = guarded(self, start)
+        if background.running() is None:
+            begin_next()
+        return result
 
     def modal(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
-        if event.type != "TIMER":  # while objects are made, nobody may undo or delete them
-            return {"PASS_THROUGH"} if self._steps is None else {"RUNNING_MODAL"}
+        if event.type != "TIMER":
+            if not self._run.entering and _escaped(context, event):
+                _cancel(context)
+                return {"RUNNING_MODAL"}
+            return {"RUNNING_MODAL"} if self._run.entering else {"PASS_THROUGH"}
         result = guarded(self, lambda: self._advance(context))
         if result != {"RUNNING_MODAL"}:
             self._stop(context)
-        return result if result != {"RUNNING_MODAL"} or self._steps is not None else {"PASS_THROUGH"}
+            begin_next()
+        return result if result != {"RUNNING_MODAL"} or self._run.entering else {"PASS_THROUGH"}
 
     def _advance(self, context: bpy.types.Context) -> set[str]:
-        """Do what is due: listen to the child, then read its result in a thread, then enter it step by step."""
-        for said in self._job.events():
-            show(context, said.share, said.text)
-        if self._job.running:
-            return {"RUNNING_MODAL"}
-        if self._reading is None:
-            reader = ThreadPoolExecutor(1)
-            self._reading = reader.submit(solving.read_result, self._job.result())
-            reader.shutdown(wait=False)
-            show(context, 0.0, "Reading the result")
-        if not self._reading.done():
-            return {"RUNNING_MODAL"}
-        scene = bpy.data.scenes.get(self._scene_name) or context.scene
-        layer = context.view_layer if context.scene == scene else scene.view_layers[0]
-        with context.temp_override(scene=scene, view_layer=layer):
-            if self._steps is None:
-                self._steps = solving.enter_steps(bpy.context, self._wanted, self._reading.result())
-            end = time.monotonic() + STEPS_S
-            try:
-                while time.monotonic() < end:
-                    show(context, next(self._steps), "Entering the result")
-            except StopIteration as built:
-                return self._finished(context, built.value)
-        return {"RUNNING_MODAL"}
+        built = self._run.advance(context, lambda share, text: show(context, share, text))
+        return {"RUNNING_MODAL"} if built is None else self._finished(context, built)
 
     def cancel(self, context: bpy.types.Context) -> None:
         """End with the window or the file."""
         self._stop(context)
-        self._job.close()
 
     def _stop(self, context: bpy.types.Context) -> None:
-        _Running.job = None
+        if background.running() is self._run:  # not one that a new file has begun
+            background.end_run()
+            context.window_manager.sightline.running = False
+            context.window_manager.sightline.text = ""
         context.window_manager.event_timer_remove(self._timer)
-        context.window_manager.sightline.running = False
-        context.window_manager.sightline.text = ""
         redraw_panels(context)
 
     def _finished(self, context: bpy.types.Context, built: solving.BuiltScene) -> set[str]:
@@ -133,8 +89,112 @@ class SIGHTLINE_OT_solve_take(bpy.types.Operator):
         return {"FINISHED"}
 
 
+def begin_next() -> None:
+    """Start the solve that waits, from a timer: an operator cannot start another one while it ends."""
+    if background.waiting() and not bpy.app.timers.is_registered(_next):
+        bpy.app.timers.register(_next, first_interval=0.0)
+
+
+def _next() -> None:
+    windows = bpy.context.window_manager.windows
+    if background.waiting() and background.running() is None and windows:
+        with bpy.context.temp_override(window=windows[0]):
+            bpy.ops.sightline.solve_next("INVOKE_DEFAULT")
+
+
+def _escaped(context: bpy.types.Context, event: bpy.types.Event) -> bool:
+    """Tell whether ESC was pressed over a 3D view; while the animation plays, it stops that instead."""
+    if event.type != "ESC" or event.value != "PRESS" or context.screen.is_animation_playing:
+        return False
+    x, y = event.mouse_x, event.mouse_y
+    return any(
+        area.type == "VIEW_3D" and area.x <= x < area.x + area.width and area.y <= y < area.y + area.height
+        for area in context.window.screen.areas
+    )
+
+
+def _cancel(context: bpy.types.Context) -> None:
+    run = background.running()
+    if run is not None:
+        run.job.cancel()
+        context.window_manager.sightline.text = "Cancelling"
+        redraw_panels(context)
+
+
+class SIGHTLINE_OT_solve_take(_Solving, bpy.types.Operator):
+    """Solve the take in a child process and enter cameras, armatures and uncertainty into the scene"""  # noqa: D415
+
+    bl_idname = "sightline.solve_take"
+    bl_label = "Solve 3D Pose"
+
+    take_path: StringProperty(subtype="FILE_PATH", options={"SKIP_SAVE"})
+    output_path: StringProperty(subtype="DIR_PATH", options={"SKIP_SAVE"})
+    preview: BoolProperty(options={"SKIP_SAVE"}, description="Only the first seconds, as the panel says how many")
+
+    @classmethod
+    def description(cls, _context: bpy.types.Context, properties: bpy.types.OperatorProperties) -> str:
+        if background.running() is not None:
+            return "Solve this take as soon as those before it are done"
+        return "Solve the first seconds only, to see whether all is right" if properties.preview else cls.__doc__ or ""
+
+    def _request(self, context: bpy.types.Context) -> solving.Request:
+        chosen = context.scene.sightline
+        chosen.take_path = self.take_path or chosen.take_path
+        chosen.output_path = self.output_path or chosen.output_path
+        if self.take_path:
+            chosen.views.clear()  # a take file stands for itself
+        return solving.request_from_scene(context, chosen.preview_s if self.preview else None)
+
+
+class SIGHTLINE_OT_solve_next(_Solving, bpy.types.Operator):
+    """Solve what waits next"""  # noqa: D415
+
+    bl_idname = "sightline.solve_next"
+    bl_label = "Solve Next Take"
+    bl_options = {"UNDO", "INTERNAL"}
+
+    @classmethod
+    def poll(cls, _context: bpy.types.Context) -> bool:
+        return bool(background.waiting()) and background.running() is None
+
+    def _wanted(self, context: bpy.types.Context) -> background.Wanted:
+        wanted = background.take_next()
+        if wanted is None:
+            raise InputError("no solve is waiting")
+        return wanted
+
+
+class SIGHTLINE_OT_keep_partial(_Solving, bpy.types.Operator):
+    """Solve the frames that the cancelled solve has detected, and enter them; the rest of the take stays empty"""  # noqa: D415
+
+    bl_idname = "sightline.keep_partial"
+    bl_label = "Keep Partial"
+
+    @classmethod
+    def poll(cls, _context: bpy.types.Context) -> bool:
+        return background.partial() is not None
+
+    def _wanted(self, context: bpy.types.Context) -> background.Wanted:
+        wanted = background.partial_request()
+        if wanted is None:
+            raise InputError("no cancelled solve has left anything")
+        return wanted
+
+
+class SIGHTLINE_OT_forget_partial(bpy.types.Operator):
+    """Leave the scene as it is; the next solve still goes on where the cancelled one stopped"""  # noqa: D415
+
+    bl_idname = "sightline.forget_partial"
+    bl_label = "Dismiss"
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        background.forget_partial()
+        redraw_panels(context)
+        return {"FINISHED"}
+
+
 class SIGHTLINE_OT_cancel_solve(bpy.types.Operator):
-    """Stop the running solve; the scene stays as it is"""  # noqa: D415
+    """Stop the running solve (ESC over the 3D view does it too); the scene stays as it is"""  # noqa: D415
 
     bl_idname = "sightline.cancel_solve"
     bl_label = "Cancel"
@@ -144,10 +204,29 @@ class SIGHTLINE_OT_cancel_solve(bpy.types.Operator):
         return context.window_manager.sightline.running
 
     def execute(self, context: bpy.types.Context) -> set[str]:
-        if _Running.job is not None:
-            _Running.job.cancel()
-            context.window_manager.sightline.text = "Cancelling"
+        _cancel(context)
         return {"FINISHED"}
 
 
-CLASSES = (SIGHTLINE_OT_solve_take, SIGHTLINE_OT_cancel_solve)
+class SIGHTLINE_OT_drop_waiting(bpy.types.Operator):
+    """Take this solve off the queue"""  # noqa: D415
+
+    bl_idname = "sightline.drop_waiting"
+    bl_label = "Drop"
+
+    index: IntProperty(options={"SKIP_SAVE"})
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        background.drop(self.index)
+        redraw_panels(context)
+        return {"FINISHED"}
+
+
+CLASSES = (
+    SIGHTLINE_OT_solve_take,
+    SIGHTLINE_OT_solve_next,
+    SIGHTLINE_OT_keep_partial,
+    SIGHTLINE_OT_forget_partial,
+    SIGHTLINE_OT_cancel_solve,
+    SIGHTLINE_OT_drop_waiting,
+)

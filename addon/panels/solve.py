@@ -3,8 +3,9 @@
 
 import bpy
 
+from .. import background
 from ..properties import setting_names
-from .tab import Tab
+from .tab import Tab, say
 
 
 class SIGHTLINE_PT_solve(Tab, bpy.types.Panel):
@@ -15,26 +16,47 @@ class SIGHTLINE_PT_solve(Tab, bpy.types.Panel):
     def draw(self, context: bpy.types.Context) -> None:
         layout, chosen = self.layout, context.scene.sightline
         status = context.window_manager.sightline
-        column = layout.column()
-        column.enabled = not status.running
         if not chosen.views:
-            column.prop(chosen, "take_path")
-        column.prop(chosen, "output_path")
-        row = layout.row(align=True)
-        row.scale_y = 1.6
+            layout.prop(chosen, "take_path")
+        layout.prop(chosen, "output_path")
         if status.running:
             layout.progress(factor=status.share, text=status.text)
-            row.operator("sightline.cancel_solve", icon="CANCEL")
-        else:
-            row.operator("sightline.solve_take", icon="ARMATURE_DATA")
-            if chosen.views:
-                row.operator("sightline.solve_take", text="Preview", icon="PREVIEW_RANGE").preview = True
+            layout.operator("sightline.cancel_solve", icon="CANCEL")
+        row = layout.row(align=True)
+        row.scale_y = 1.0 if status.running else 1.6
+        text = "Queue This Take" if status.running else None
+        row.operator("sightline.solve_take", text=text, icon="ARMATURE_DATA")
+        if chosen.views:
+            row.operator("sightline.solve_take", text="Preview", icon="PREVIEW_RANGE").preview = True
+        draw_waiting(layout)
+        draw_partial(layout)
+        if not status.running:
             layout.label(text=status.text or "Ready")
         if chosen.summary:
             box = layout.box()
             for line in chosen.summary.split("\n"):
                 box.label(text=line)
             box.operator("sightline.open_report", icon="URL")
+
+
+def draw_waiting(layout: bpy.types.UILayout) -> None:
+    """List the solves that wait; each can be taken off."""
+    for index, wanted in enumerate(background.waiting()):
+        row = layout.row(align=True)
+        row.label(text=f"Waits: {wanted.text}", icon="TIME")
+        row.operator("sightline.drop_waiting", text="", icon="X").index = index
+
+
+def draw_partial(layout: bpy.types.UILayout) -> None:
+    """Offer what a cancelled solve has detected."""
+    partial = background.partial()
+    if partial is None:
+        return
+    box = layout.box()
+    say(box, f"{partial.text}. Solve goes on from there", "INFO")
+    row = box.row(align=True)
+    row.operator("sightline.keep_partial", icon="CHECKMARK")
+    row.operator("sightline.forget_partial", text="", icon="X")
 
 
 class SIGHTLINE_PT_settings(Tab, bpy.types.Panel):

@@ -51,7 +51,7 @@ def child(monkeypatch, make_solution, tmp_path):
     )
 
     def tell(code=good):
-        def command(take, out, _settings):
+        def command(take, out, *_settings):
             return [sys.executable, "-c", code, str(take), str(out)]
 
         monkeypatch.setattr(solving, "worker_command", command)

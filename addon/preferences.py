@@ -1,0 +1,77 @@
+"""What the user chose once for all files: another Python, and whether we may go online."""
+# pyright: reportAttributeAccessIssue=false, reportOptionalMemberAccess=false, reportArgumentType=false, reportInvalidTypeForm=false
+
+import os
+import shlex
+import sys
+from pathlib import Path
+
+import bpy
+from bpy.props import BoolProperty, StringProperty
+
+from ..inference.errors import InputError
+
+PACKAGE = __package__.rpartition(".")[0]  # the extension, as Blender knows it
+# What the worker imports, as in pyproject.toml, and what fetching converts with; the GPU runtime is added.
+NEEDED = ("numpy<3", "scipy", "opencv-python-headless", "av", "threadpoolctl", "tqdm", "onnx<1.20", "tflite")
+
+
+class SIGHTLINE_AP_preferences(bpy.types.AddonPreferences):
+    """Preferences of the extension."""
+
+    bl_idname = PACKAGE
+
+    python: StringProperty(
+        name="Python",
+        subtype="FILE_PATH",
+        description="The Python that solves, for instance one with a GPU runtime; empty: Blender's own",
+    )
+    allow_fetch: BoolProperty(
+        name="Allow Fetching Models",
+        description="Fetch may download networks from the Python package index; nothing else goes online",
+    )
+
+    def draw(self, _context: bpy.types.Context) -> None:
+        self.layout.prop(self, "python")
+
+
+def preferences() -> SIGHTLINE_AP_preferences | None:
+    """Return the preferences; None where the extension is not enabled in Blender, but only imported."""
+    entry = bpy.context.preferences.addons.get(PACKAGE)
+    return None if entry is None else entry.preferences
+
+
+def chosen_python() -> str:
+    """Return the Python that the user chose, "" for Blender's own.
+
+    Raises:
+        InputError: it is not there.
+    """
+    chosen = preferences()
+    path = "" if chosen is None else chosen.python.strip()
+    if not path:
+        return ""
+    found = Path(bpy.path.abspath(path)).expanduser()
+    if not found.is_file():
+        raise InputError(f"the Python of the preferences, {found}, is not there; choose another, or none")
+    return str(found)
+
+
+def environment_command(windows: bool = os.name == "nt", macos: bool = sys.platform == "darwin") -> str:
+    """Return the command that makes a Python with a GPU runtime, for the terminal of this system."""
+    runtime = "onnxruntime" if macos else "onnxruntime-gpu[cuda,cudnn]"
+    packages = (*NEEDED, runtime)
+    if windows:
+        folder = r"%USERPROFILE%\sightline-gpu"
+        wanted = " ".join(f'"{name}"' for name in packages)
+        return f'py -3.11 -m venv "{folder}" && "{folder}\\Scripts\\python.exe" -m pip install {wanted}'
+    wanted = " ".join(shlex.quote(name) for name in packages)
+    return f"python3.11 -m venv ~/sightline-gpu && ~/sightline-gpu/bin/python -m pip install {wanted}"
+
+
+def environment_python(windows: bool = os.name == "nt") -> str:
+    """Return the Python that `environment_command` makes: what to choose above."""
+    return r"%USERPROFILE%\sightline-gpu\Scripts\python.exe" if windows else "~/sightline-gpu/bin/python"
+
+
+CLASSES = (SIGHTLINE_AP_preferences,)
