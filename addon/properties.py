@@ -1,7 +1,8 @@
 """What the panel holds: the take, the choices, and the settings of a solve (the only map between them).
 
 Annotations are live objects here: Blender reads its properties from them. None has an update function: with
-one, the bpy module of Blender 4.2 crashes when Python ends, even after unregistering.
+one, the bpy module of Blender 4.2 crashes when Python ends, even after unregistering. So it does with a Python
+``@property`` in a registered class: what is computed from a group stands in functions.
 """
 # pyright: reportAttributeAccessIssue=false, reportOptionalMemberAccess=false, reportArgumentType=false, reportInvalidTypeForm=false
 
@@ -108,16 +109,16 @@ class SIGHTLINE_PG_view(bpy.types.PropertyGroup):
     found_fps: FloatProperty()
     problem: StringProperty(description="Why the video cannot be used")
 
-    @property
-    def seconds(self) -> float:
-        """Length of the video."""
-        return self.frames / (self.fps or self.found_fps) if self.frames else 0.0
 
-    @property
-    def facts(self) -> str:
-        """Size, rate and length in words."""
-        rate = self.fps or self.found_fps
-        return f"{self.width}×{self.height}, {rate:.5g} fps, {self.seconds:.1f} s" if self.frames else ""
+def seconds_of(view: SIGHTLINE_PG_view) -> float:
+    """Return the length of a view's video."""
+    return view.frames / (view.fps or view.found_fps) if view.frames else 0.0
+
+
+def facts_of(view: SIGHTLINE_PG_view) -> str:
+    """Return size, rate and length of a view's video in words."""
+    rate = view.fps or view.found_fps
+    return f"{view.width}×{view.height}, {rate:.5g} fps, {seconds_of(view):.1f} s" if view.frames else ""
 
 
 class SIGHTLINE_PG_board(bpy.types.PropertyGroup):

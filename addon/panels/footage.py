@@ -3,6 +3,7 @@
 
 import bpy
 
+from ..properties import facts_of, seconds_of
 from ..scene_take import missing_footage
 from .tab import Tab, say, step_header
 
@@ -21,7 +22,7 @@ class SIGHTLINE_UL_views(bpy.types.UIList):
     ) -> None:
         row = layout.row(align=True)
         row.prop(item, "name", text="", emboss=False, icon="ERROR" if item.problem else "FILE_MOVIE")
-        row.label(text="cannot be used" if item.problem else f"{item.seconds:.1f} s")
+        row.label(text="cannot be used" if item.problem else f"{seconds_of(item):.1f} s")
 
 
 class SIGHTLINE_PT_footage(Tab, bpy.types.Panel):
@@ -52,7 +53,7 @@ class SIGHTLINE_PT_footage(Tab, bpy.types.Panel):
         column = layout.column()
         column.use_property_split = True
         say(column, view.problem)
-        say(column, view.facts, "INFO")
+        say(column, facts_of(view), "INFO")
         column.prop(view, "video", text="Video")
         column.prop(view, "fit")
         column.prop(view, "offset_mode")

@@ -100,3 +100,18 @@ def test_python_ends_well_after_unregistering(tmp_path):
         "module.register(); module.unregister()\n"
     )
     assert subprocess.run([sys.executable, str(script)], timeout=60).returncode == 0
+
+
+def test_no_registered_class_computes_a_property():
+    """Blender 4.2 crashes at the end of Python when one does."""
+    assert [each.__name__ for each in addon.CLASSES if computes(each)] == []
+
+
+def test_a_computed_property_would_be_seen():
+    """Negative control."""
+    assert computes(type("SIGHTLINE_PG_bad", (bpy.types.PropertyGroup,), {"length": property(lambda _: 1.0)}))
+
+
+def computes(each):
+    ours = [base for base in each.__mro__ if not base.__module__.startswith("bpy")]
+    return any(isinstance(value, property) for base in ours for value in vars(base).values())

@@ -6,6 +6,7 @@ from pathlib import Path
 import bpy
 import pytest
 from sightline.addon.operators.footage import SIGHTLINE_FH_videos
+from sightline.addon.properties import facts_of
 from sightline.addon.scene_take import missing_cameras, missing_footage, write_scene_take
 from sightline.inference.errors import InputError
 from sightline.inference.take import read_take
@@ -32,7 +33,7 @@ def test_three_clicks_are_a_take(known, folder):
     assert missing_footage(bpy.context.scene)
     assert add(folder) == {"FINISHED"}
     assert [view.name for view in known.views] == ["cam01", "cam02", "cam03", "cam04"]
-    assert known.views[0].facts == "640×480, 30 fps, 2.5 s", known.views[0].facts
+    assert facts_of(known.views[0]) == "640×480, 30 fps, 2.5 s"
     assert missing_footage(bpy.context.scene) == ""
     assert missing_cameras(bpy.context.scene) == "Choose a calibration file"
     assert bpy.ops.sightline.choose_calibration(filepath=str(folder / "calibration.toml")) == {"FINISHED"}
