@@ -9,6 +9,8 @@ from bpy.props import PointerProperty
 
 from . import background, operators, panels, preferences, properties
 from .host.cameras import set_resolution
+from .operators.drag import end_dragging
+from .scene_corrections import follow_undo, forget_session
 
 CLASSES = (*properties.CLASSES, *operators.CLASSES, *panels.CLASSES, *preferences.CLASSES)
 
@@ -25,13 +27,26 @@ def follow_the_camera(scene: bpy.types.Scene, *_: object) -> None:
 
 
 @persistent
+def corrections_follow_undo(scene: bpy.types.Scene, *_: object) -> None:
+    """Undo reaches the take's file too."""
+    follow_undo(scene)
+
+
+@persistent
 def end_job_before_loading(*_: object) -> None:
     """A new file ends the solves of the one before."""
+    end_dragging()
+    forget_session()
     background.end_all()
     bpy.context.window_manager.sightline.running = False
 
 
-_HANDLERS = (("depsgraph_update_post", follow_the_camera), ("load_pre", end_job_before_loading))
+_HANDLERS = (
+    ("depsgraph_update_post", follow_the_camera),
+    ("load_pre", end_job_before_loading),
+    ("undo_post", corrections_follow_undo),
+    ("redo_post", corrections_follow_undo),
+)
 
 
 def register() -> None:
@@ -49,6 +64,8 @@ def register() -> None:
 
 def unregister() -> None:
     """Undo `register`, in reverse."""
+    end_dragging()
+    forget_session()
     background.end_all()
     for name, handler in reversed(_HANDLERS):
         getattr(bpy.app.handlers, name).remove(handler)

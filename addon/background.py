@@ -75,7 +75,7 @@ class Run:
             if said.stage == "detect":
                 self.detected = max(self.detected, said.share)
             tell(said.share, said.text)
-        if self.job.running:
+        if self.job.running and self.job.solution_file is None:
             return None
         if self._reading is None:
             reader = ThreadPoolExecutor(1)
@@ -85,6 +85,8 @@ class Run:
         return self._enter(context, self._reading, tell) if self._reading.done() else None
 
     def _solution_file(self) -> Path:
+        if self.job.solution_file is not None:  # the reports may still be on their way
+            return self.job.solution_file
         try:
             return self.job.result()
         except SolveError as problem:

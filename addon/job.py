@@ -165,6 +165,12 @@ class Job:
         """Whether the child still works or has something left to say."""
         return self._process.poll() is None or self._reader.is_alive() or not self._lines.empty()
 
+    @property
+    def solution_file(self) -> Path | None:
+        """The solution, where the child said that it stands although its reports do not yet."""
+        found = self._result.get("solution_file")
+        return None if found is None else Path(found)
+
     def result(self) -> Path:
         """Return the solution's file; call it when the job runs no more.
 

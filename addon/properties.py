@@ -144,6 +144,22 @@ class SIGHTLINE_PG_board(bpy.types.PropertyGroup):
     legacy: BoolProperty(name="Legacy", description="Made by OpenCV before 4.6: the first square is white")
 
 
+class SIGHTLINE_PG_joint(bpy.types.PropertyGroup):
+    """One joint that can be chosen; the group's own name is the joint's."""
+
+
+class SIGHTLINE_PG_correction(bpy.types.PropertyGroup):
+    """One correction of the keypoints, as in `inference.corrections`."""
+
+    take: StringProperty(description="The take file that it belongs to")
+    kind: StringProperty()
+    person: IntProperty(default=1)
+    view: StringProperty()
+    joint: StringProperty()
+    numbers: StringProperty(description="start_s, end_s, sigma_m and place as JSON: in full precision")
+    enabled: BoolProperty(default=True)
+
+
 class SIGHTLINE_PG_scene(bpy.types.PropertyGroup):
     """What a scene knows of its takes."""
 
@@ -208,7 +224,26 @@ class SIGHTLINE_PG_scene(bpy.types.PropertyGroup):
     solution_path: StringProperty(subtype="FILE_PATH")
     report_path: StringProperty(subtype="FILE_PATH")
     summary: StringProperty(description="Lines of text")
+    solved_take_path: StringProperty(subtype="FILE_PATH", description="The take file of the last solve")
     looked_through: PointerProperty(type=bpy.types.Object)
+    # Corrections:
+    corrections: CollectionProperty(type=SIGHTLINE_PG_correction)
+    correction_index: IntProperty()
+    corrections_read: StringProperty(description="Take files whose corrections stand in the list, one a line")
+    fix_joints: CollectionProperty(type=SIGHTLINE_PG_joint)
+    fix_joint: StringProperty(
+        name="Joint", description="The joint to mark, place or pin; a click on a keypoint chooses it"
+    )
+    fix_person: IntProperty(name="Person", default=1, min=1, description="Whose keypoints; 1 is the first person")
+    fix_range: EnumProperty(
+        name="Frames",
+        items=[
+            ("FRAME", "This Frame", "The current frame alone"),
+            ("RANGE", "Range", "From one frame to another, both included"),
+        ],
+    )
+    fix_from: IntProperty(name="From", default=1, description="First frame of the range")
+    fix_to: IntProperty(name="To", default=1, description="Last frame of the range")
 
 
 class SIGHTLINE_PG_status(bpy.types.PropertyGroup):
@@ -217,6 +252,15 @@ class SIGHTLINE_PG_status(bpy.types.PropertyGroup):
     running: BoolProperty()
     share: FloatProperty(min=0, max=1)
     text: StringProperty()
+    again_problem: StringProperty(description="Why the last Solve Again did not work")
 
 
-CLASSES = (SIGHTLINE_PG_settings, SIGHTLINE_PG_view, SIGHTLINE_PG_board, SIGHTLINE_PG_scene, SIGHTLINE_PG_status)
+CLASSES = (
+    SIGHTLINE_PG_settings,
+    SIGHTLINE_PG_view,
+    SIGHTLINE_PG_board,
+    SIGHTLINE_PG_joint,
+    SIGHTLINE_PG_correction,
+    SIGHTLINE_PG_scene,
+    SIGHTLINE_PG_status,
+)

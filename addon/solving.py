@@ -22,6 +22,7 @@ from .host.scene import BuiltScene, Prepared, build_steps, prepare, take_info
 from .job import Event, Job, foreign_environment, worker_command
 from .preferences import chosen_python
 from .properties import read_settings, settings_as_text
+from .scene_corrections import kept_path, load_corrections, solved_take
 from .scene_take import write_scene_take
 
 POLL_S = 0.05
@@ -35,6 +36,7 @@ class Request:
     out: Path
     settings: Mapping[str, str] = field(default_factory=dict)  # overrides, as on the command line
     so_far: bool = False  # only the frames that a cancelled solve has looked at
+    again: bool = False  # from the keypoints that the last solve kept
 
 
 def request_for(take_path: Path, out: Path | None = None, settings: Mapping[str, str] | None = None) -> Request:
@@ -76,6 +78,21 @@ def request_from_scene(context: bpy.types.Context, seconds: float | None = None)
     return request_for(path, out, settings)
 
 
+def request_again(context: bpy.types.Context) -> Request:
+    """Ask for the scene's last take once more, from the keypoints that it kept and the corrections since.
+
+    Raises:
+        InputError: nothing was solved here, its keypoints are gone, or the take cannot be used.
+    """
+    scene = context.scene
+    chosen = scene.sightline
+    load_corrections(scene)
+    if not kept_path(scene).is_file():
+        raise InputError(f"the keypoints of the last solve are gone ({kept_path(scene)}): solve in full")
+    settings = settings_as_text(read_settings(chosen.settings)) if chosen.use_settings else {}
+    return replace(request_for(solved_take(scene), kept_path(scene).parent, settings), again=True)
+
+
 def start(request: Request) -> Job:
     """Start the child process that solves, in the Python that the preferences name.
 
@@ -83,7 +100,7 @@ def start(request: Request) -> Job:
         SolveError: there is no such Python.
     """
     python = chosen_python()
-    flags = ["--so-far"] if request.so_far else []
+    flags = ["--so-far"] * request.so_far + ["--again"] * request.again
     command = worker_command(request.take.path, request.out, request.settings, flags, python)
     return Job(command, foreign_environment(os.environ) if python else None)
 
@@ -100,13 +117,16 @@ def enter_steps(context: bpy.types.Context, request: Request, prepared: Prepared
     """
     scene = context.scene
     built = yield from build_steps(context, prepared, take_info(request.take))
-    built = replace(built, warnings=(*read_warnings(request.out), *built.warnings))
+    if not request.again:  # then the reports are still being written
+        built = replace(built, warnings=(*read_warnings(request.out), *built.warnings))
     kept = scene.sightline
     kept.take = request.take.name
     if not kept.views and not kept.take_path:  # whoever names the next take meanwhile keeps it
         kept.take_path = str(request.take.path)
     kept.solution_path, kept.report_path = str(request.out / "solution.npz"), str(request.out / "report.html")
     kept.summary = "\n".join(summary(prepared.solution))
+    kept.solved_take_path = str(request.take.path)
+    load_corrections(scene)
     return built
 
 

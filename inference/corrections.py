@@ -83,8 +83,7 @@ def corrected(
     """
     edits = [_Edit(view) for view in views]
     for correction in corrections:
-        _check(correction, views)
-        frames = _frames(correction, views[0].timestamps_s)
+        frames = frames_of(correction, views)
         for edit, camera in zip(edits, rig.cameras, strict=True):
             if correction.kind == PIN:
                 points = np.array(correction.place)[None]
@@ -95,6 +94,44 @@ def corrected(
             elif edit.view.view == correction.view:
                 edit.apply(correction, frames, camera.intrinsics.image_size[0])
     return tuple(edit.result() for edit in edits)
+
+
+def frames_of(correction: Correction, views: Sequence[Keypoints2D]) -> BoolArray:
+    """Find the frames that a correction is about, and refuse one that does not fit the take.
+
+    Returns:
+        (T,) booleans, at least one of them true.
+
+    Raises:
+        InputError: a view, person, joint or time is not there.
+    """
+    _check(correction, views)
+    return _frames(correction, views[0].timestamps_s)
+
+
+def in_world_of(
+    there: CameraRig,
+    here: CameraRig,
+    points: FloatArray,  # (..., 3) m
+) -> FloatArray:
+    """Express points of one world in that of the same cameras standing elsewhere.
+
+    A solution may be turned and lifted onto its floor after the kept cameras were settled; pins are told in the world
+    of the kept ones.
+
+    Convention:
+        metres in both; the cameras see the points at the same place.
+
+    Args:
+        there: the cameras in the wanted world.
+        here: the same cameras, in the same order, in the world of the points.
+        points: (..., 3) world points, m.
+
+    Returns:
+        (..., 3) m.
+    """
+    new, old = there.cameras[0], here.cameras[0]
+    return (points @ old.R.T + old.t - new.t) @ new.R
 
 
 class _Edit:

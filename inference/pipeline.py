@@ -154,7 +154,8 @@ def _mark(take: Take) -> str:
     source, settings = take.calibration, take.settings
     files = [path for path in (source.path, source.intrinsics, source.points) if path is not None]
     parts = (take.persons, take.height_m, take.start_s, take.end_s, take.fps, source, take.views)
-    return repr((*parts, settings.detection, settings.association, [path.stat().st_mtime_ns for path in files]))
+    text = repr((*parts, settings.detection, settings.association, [path.stat().st_mtime_ns for path in files]))
+    return text.replace(str(take.path.parent), ".")  # the folder may move
 
 
 def _motion(

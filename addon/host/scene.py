@@ -12,6 +12,7 @@ from typing import TypeVar
 
 import bpy
 
+from ...inference.shapes import FloatArray
 from ...inference.take import Take
 from ...inference.types import Solution
 from .animation import action_fingerprint
@@ -19,7 +20,7 @@ from .armature import armature_fingerprint, build_armature
 from .axes import blender_fps, frame_numbers, frame_rate
 from .cameras import Backdrop, build_camera, camera_fingerprint, set_resolution, show_footage
 from .ellipsoids import Ellipsoids, build_ellipsoids, build_points, ellipsoids_of
-from .parts import Claims, ensure_take_collection, part_of
+from .parts import Claims, ensure_take_collection, part_of, take_collection
 
 Built = TypeVar("Built")
 FRAME_START = "sightline_frame_start"
@@ -160,9 +161,18 @@ def fingerprint(item: bpy.types.Object) -> str:
 
 def clock_of(scene: bpy.types.Scene, take: str, solution: Solution) -> tuple[int, float]:
     """Return the frame at which a take starts in a scene, and its frames per second."""
-    home = ensure_take_collection(scene, take)
-    fps = frame_rate(solution.solved.timestamps_s) or scene.render.fps / scene.render.fps_base
-    return int(home.get(FRAME_START, scene.frame_start)), fps
+    return clock_of_times(scene, take, solution.solved.timestamps_s)
+
+
+def clock_of_times(
+    scene: bpy.types.Scene,
+    take: str,
+    timestamps_s: FloatArray,  # (T,)
+) -> tuple[int, float]:
+    """Do what `clock_of` does, from the times of a solution; changes nothing, so drawing may call it."""
+    home = take_collection(scene, take)
+    fps = frame_rate(timestamps_s) or scene.render.fps / scene.render.fps_base
+    return int((home or {}).get(FRAME_START, scene.frame_start)), fps
 
 
 def _set_time(scene: bpy.types.Scene, take: str, fps: float, frames: int) -> int:

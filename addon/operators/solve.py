@@ -1,10 +1,12 @@
 """Solve a take in a child process, stop it, let others wait, keep what a cancelled one has detected."""
 # pyright: reportAttributeAccessIssue=false, reportOptionalMemberAccess=false, reportArgumentType=false, reportInvalidTypeForm=false
 
+from collections.abc import Callable
+
 import bpy
 from bpy.props import BoolProperty, IntProperty, StringProperty
 
-from ...inference.errors import InputError
+from ...inference.errors import Cancelled, InputError, SolveError
 from .. import background, solving
 from .guarded import guarded, redraw_panels, show
 
@@ -22,6 +24,21 @@ class _Solving:
     def _request(self, context: bpy.types.Context) -> solving.Request:
         raise NotImplementedError
 
+    def _problem(self, context: bpy.types.Context, problem: SolveError) -> None:
+        """Be told why it did not work; the report says it anyway."""
+
+    def _guarded(self, context: bpy.types.Context, work: Callable[[], set[str]]) -> set[str]:
+        def told() -> set[str]:
+            try:
+                return work()
+            except Cancelled:
+                raise
+            except SolveError as problem:
+                self._problem(context, problem)
+                raise
+
+        return guarded(self, told)
+
     def execute(self, context: bpy.types.Context) -> set[str]:
         """Wait for the result: background mode and scripts."""
 
@@ -30,7 +47,7 @@ class _Solving:
                 raise InputError("a solve is running; wait for it, or cancel it")
             return self._finished(context, solving.solve_blocking(context, self._wanted(context).request))
 
-        return guarded(self, solve)
+        return self._guarded(context, solve)
 
     def invoke(self, context: bpy.types.Context, _event: bpy.types.Event) -> set[str]:
         """Start the solve and follow it by a timer, or let it wait for the one that runs."""
@@ -49,7 +66,7 @@ class _Solving:
             manager.modal_handler_add(self)
             return {"RUNNING_MODAL"}
 
-        result = guarded(self, start)
+        result = self._guarded(context, start)
         if background.running() is None:
             begin_next()
         return result
@@ -60,9 +77,9 @@ class _Solving:
                 _cancel(context)
                 return {"RUNNING_MODAL"}
             return {"RUNNING_MODAL"} if self._run.entering else {"PASS_THROUGH"}
-        result = guarded(self, lambda: self._advance(context))
+        result = self._guarded(context, lambda: self._advance(context))
         if result != {"RUNNING_MODAL"}:
-            self._stop(context)
+            self._stop(context, entered=result == {"FINISHED"})
             begin_next()
         return result if result != {"RUNNING_MODAL"} or self._run.entering else {"PASS_THROUGH"}
 
@@ -74,8 +91,10 @@ class _Solving:
         """End with the window or the file."""
         self._stop(context)
 
-    def _stop(self, context: bpy.types.Context) -> None:
-        if background.running() is self._run:  # not one that a new file has begun
+    def _stop(self, context: bpy.types.Context, entered: bool = False) -> None:
+        if entered and background.running() is self._run and self._run.job.running:
+            bpy.app.timers.register(_follow_reports, first_interval=TICK_S)
+        elif background.running() is self._run:  # not one that a new file has begun
             background.end_run()
             context.window_manager.sightline.running = False
             context.window_manager.sightline.text = ""
@@ -87,6 +106,27 @@ class _Solving:
             self.report({"WARNING"}, warning)
         self.report({"INFO"}, f"Solved {built.take}: " + ", ".join(context.scene.sightline.summary.split("\n")[:2]))
         return {"FINISHED"}
+
+
+def _follow_reports() -> float | None:
+    """Wait for a child that still writes its reports: a timer of the application, since the solve itself is done."""
+    run = background.running()
+    if run is None:
+        return None
+    for said in run.job.events():
+        show(bpy.context, said.share, said.text)
+    if run.job.running:
+        return TICK_S
+    status = bpy.context.window_manager.sightline
+    status.running, status.text = False, ""
+    try:
+        run.job.result()
+    except SolveError as problem:
+        status.text = f"The motion stands, its report does not: {problem}"
+    background.end_run()
+    redraw_panels(bpy.context)
+    begin_next()
+    return None
 
 
 def begin_next() -> None:
@@ -144,6 +184,27 @@ class SIGHTLINE_OT_solve_take(_Solving, bpy.types.Operator):
         if self.take_path:
             chosen.views.clear()  # a take file stands for itself
         return solving.request_from_scene(context, chosen.preview_s if self.preview else None)
+
+
+class SIGHTLINE_OT_solve_again(_Solving, bpy.types.Operator):
+    """Solve once more from the keypoints of the last solve, with the corrections: nothing is detected again"""  # noqa: D415
+
+    bl_idname = "sightline.solve_again"
+    bl_label = "Solve Again"
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        if not context.scene.sightline.solution_path:
+            cls.poll_message_set("Solve the take first")
+            return False
+        return True
+
+    def _request(self, context: bpy.types.Context) -> solving.Request:
+        context.window_manager.sightline.again_problem = ""
+        return solving.request_again(context)
+
+    def _problem(self, context: bpy.types.Context, problem: SolveError) -> None:
+        context.window_manager.sightline.again_problem = str(problem)
 
 
 class SIGHTLINE_OT_solve_next(_Solving, bpy.types.Operator):
@@ -224,6 +285,7 @@ class SIGHTLINE_OT_drop_waiting(bpy.types.Operator):
 
 CLASSES = (
     SIGHTLINE_OT_solve_take,
+    SIGHTLINE_OT_solve_again,
     SIGHTLINE_OT_solve_next,
     SIGHTLINE_OT_keep_partial,
     SIGHTLINE_OT_forget_partial,

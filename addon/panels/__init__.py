@@ -1,5 +1,13 @@
 """The sidebar tab Sightline of the 3D view: panels draw, operators work. Their order here is their order there."""
 
-from . import cameras, footage, layers, results, solve
+from . import cameras, corrections, footage, layers, results, solve
 
-CLASSES = (*solve.CLASSES, *footage.CLASSES, *cameras.CLASSES, *layers.CLASSES, *results.CLASSES, *solve.LAST)
+CLASSES = (
+    *solve.CLASSES,
+    *footage.CLASSES,
+    *cameras.CLASSES,
+    *layers.CLASSES,
+    *results.CLASSES,
+    *corrections.CLASSES,
+    *solve.LAST,
+)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 
@@ -40,6 +41,15 @@ def write_kept(path: Path, kept: KeptKeypoints) -> None:
         "keypoint_score": np.stack([view.score for view in kept.views]),
     }
     save_arrays(path, arrays | camera_arrays(kept.rig, kept.offset_s, kept.drift_ppm))
+
+
+def kept_joint_names(path: Path) -> tuple[str, ...]:
+    """Read the names alone, which takes no time however long the take is; none where the file is missing or broken."""
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            return tuple(str(name) for name in archive["joint_names"])
+    except (OSError, ValueError, KeyError, TypeError, BadZipFile, EOFError):
+        return ()
 
 
 def read_kept(path: Path) -> KeptKeypoints:

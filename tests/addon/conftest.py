@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import shutil
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -28,6 +29,9 @@ def _load_extension() -> Any:
 
 SIGHTLINE = sys.modules.get("sightline") or _load_extension()
 
+from sightline.addon import solving  # noqa: E402
+from sightline.inference.pipeline import solve  # noqa: E402
+from sightline.inference.take import read_take  # noqa: E402
 from sightline.inference.types import (  # noqa: E402
     Camera,
     CameraRig,
@@ -37,6 +41,8 @@ from sightline.inference.types import (  # noqa: E402
     SkeletonMotion,
     Solution,
 )
+
+from tests.keypoint_take import write_take  # noqa: E402
 
 JOINTS = ("pelvis", "neck", "head_top", "left_shoulder", "left_elbow", "left_wrist", "left_hip", "left_knee")
 PARENTS = (-1, 0, 1, 1, 3, 4, 0, 6)
@@ -148,3 +154,25 @@ def registered() -> Iterator[None]:
     SIGHTLINE.register()
     yield
     SIGHTLINE.unregister()
+
+
+@pytest.fixture(scope="session")
+def solved_take(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A take of keypoints and what a solve of it leaves; copied by who uses it."""
+    folder = tmp_path_factory.mktemp("corrections")
+    write_take(folder, frames=24)
+    solve(read_take(folder / "take.toml"), folder / "take_sightline")
+    return folder
+
+
+@pytest.fixture
+def take(solved_take: Path, registered: None, empty_scene: Any, tmp_path: Path) -> Path:
+    """The take's file, solved into a scene that starts at frame 11, looking through cam02."""
+    folder = tmp_path / "my tåke"
+    shutil.copytree(solved_take, folder)
+    bpy.context.scene.frame_start = 11
+    request = solving.request_for(folder / "take.toml")
+    solving.enter(bpy.context, request, request.out / "solution.npz")
+    bpy.ops.sightline.look_through(view="cam02")
+    bpy.context.scene.frame_set(16)  # the take's sixth frame: index 5
+    return folder / "take.toml"

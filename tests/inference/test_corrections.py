@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from inference.corrections import MOVE_SIGMA_PX, Correction, corrected
+from inference.corrections import MOVE_SIGMA_PX, Correction, corrected, frames_of, in_world_of
 from inference.errors import InputError
 from inference.geometry.projection import project
-from inference.types import Keypoints2D
+from inference.types import Camera, CameraRig, Keypoints2D
 from tests.synthetic import BASE, Scene, make_scene, observe
 
 
@@ -87,3 +87,19 @@ def test_what_is_not_there_is_named(
 ) -> None:
     with pytest.raises(InputError, match=said):
         corrected(scene.rig, views, [correction])
+
+
+def test_which_frames(scene: Scene, views: tuple[Keypoints2D, ...]) -> None:
+    drop = Correction("drop", 2, scene.timestamps_s[3], scene.timestamps_s[6], "cam03")
+    assert np.flatnonzero(frames_of(drop, views)).tolist() == [3, 4, 5, 6]
+
+
+def test_points_in_the_world_of_the_kept_cameras(scene: Scene) -> None:
+    """The world is turned by 90 degrees about x and lifted by 2 m: (1, 2, 3) stands at (1, -3, 4) then."""
+    turn = np.array([[1.0, 0, 0], [0, 0, -1], [0, 1, 0]])
+    shift = np.array([0.0, 0, 2])
+    there = [Camera(c.intrinsics, c.R @ turn.T, c.t - c.R @ turn.T @ shift) for c in scene.rig.cameras]
+    moved = CameraRig(tuple(there), np.zeros((6 * len(there), 6 * len(there))))
+    assert turn @ [1, 2, 3] + shift == pytest.approx([1, -3, 4])
+    assert in_world_of(scene.rig, moved, np.array([[1.0, -3, 4]])) == pytest.approx(np.array([[1, 2, 3]]))
+    assert in_world_of(moved, scene.rig, np.array([1.0, 2, 3])) == pytest.approx([1, -3, 4])
