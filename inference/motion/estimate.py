@@ -33,7 +33,7 @@ from .standing import Bones, Standing, corrected, joint_covariance, no_standing,
 from .swaps import LimbFact, limb_facts, unswapped
 
 _FREE_M = 10.0  # bone sigma of the first step, which measures the bones
-_BONE_SIGMAS_M = (0.01, 0.0, 0.0)
+_BONE_SIGMAS_M = (0.0, 0.0)  # of the steps after it, at least the setting
 _CHANCE = 1.5  # how much larger than expected the variance of a rigid bone's length may look
 _WILD = 64.0  # squared sigmas from which a keypoint does not show its joint
 _UNLIKE_M = 0.05  # a joint farther from its place on the rigid skeleton is not given
