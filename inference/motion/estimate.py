@@ -34,6 +34,7 @@ from .swaps import LimbFact, limb_facts, unswapped
 
 _FREE_M = 10.0  # bone sigma of the first step, which measures the bones
 _BONE_SIGMAS_M = (0.0, 0.0)  # of the steps after it, at least the setting
+_CHANGES_S = 0.05  # in which the covariance of a bone's rotation changes little
 _CHANCE = 1.5  # how much larger than expected the variance of a rigid bone's length may look
 _WILD = 64.0  # squared sigmas from which a keypoint does not show its joint
 _UNLIKE_M = 0.05  # a joint farther from its place on the rigid skeleton is not given
@@ -162,7 +163,8 @@ def _one_person(
     covariance = covariance + moved[..., :, None] * moved[..., None, :]
     covariance = np.where(sure[..., None, None], covariance, np.nan)
     root, local = kinematics.bone_rotations(skeleton, rigid, raw.timestamps_s)
-    turning = rotation_covariance(skeleton, rigid, root, local, covariance, person.sources)
+    every = max(int(_CHANGES_S / _step(raw.timestamps_s)), 1)
+    turning = rotation_covariance(skeleton, rigid, root, local, covariance, person.sources, every)
     limbs = limb_facts(_detected(person), joints, person.names, person.problem.nu)
     xyz = np.where(sure[..., None], rigid, np.nan)
     return (xyz, covariance, *flags, rigid[:, 0], root, local, lengths, turning), limbs
@@ -196,7 +198,7 @@ def _start(
     sigma = np.sqrt(np.trace(covariance, axis1=-2, axis2=-1) / 3)
     paths, density = smooth_paths(points, sigma, times, noise.memory)
     density /= settings.smoothness * _smoother(noise)
-    step = float(np.median(np.diff(times))) if len(times) > 1 else 1.0
+    step = _step(times)
     typical = [float(np.nanmedian(column)) for column in sigma.T]
     surrogate, honesty, variance = np.transpose(
         [white_surrogate(s, step, noise.memory, q) for s, q in zip(typical, density, strict=True)]
@@ -228,6 +230,10 @@ def _start(
         looseness=np.zeros(len(numbers)),
         mirror=mirror,
     )
+
+
+def _step(times: FloatArray) -> float:
+    return float(np.median(np.diff(times))) if len(times) > 1 else 1.0
 
 
 def _mirrored(numbers: IntArray, skeleton: Skeleton) -> IntArray:

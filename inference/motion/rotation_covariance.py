@@ -36,6 +36,7 @@ def rotation_covariance(
     local: FloatArray,  # (T, B, 4)
     covariance: FloatArray,  # (T, S, 3, 3) m², NaN where unknown
     sources: FloatArray,  # (S, J) what a joint is made of: unit rows, or halves of two joints
+    every: int = 1,
 ) -> FloatArray:
     """Covariance of the local rotations of one person.
 
@@ -49,7 +50,7 @@ def rotation_covariance(
         there is no parent): ``local' = exp(δ) local``; rad². The twist about a straight limb, or about a bone that
         shows nothing across it, has the variance of a guess (0.5 rad). Clavicles, hips and the face have no twist of
         their own. NaN where an end of the bone or of its parent
-        is not known.
+        is not known. Where all is known it is computed for each ``every``-th frame and interpolated between.
 
     Returns:
         (T, B, 3, 3).
@@ -62,10 +63,18 @@ def rotation_covariance(
     above = skeleton.bone_parents
     sure = sure & np.where(above >= 0, sure[:, above], True)
     safe = np.where(known[..., None, None], covariance, 0.0)
-    result = np.empty((len(joints), count, 3, 3))
-    for start in range(0, len(joints), _BLOCK):
-        part = slice(start, start + _BLOCK)
-        result[part] = _propagated(skeleton, joints[part], root[part], local[part], safe[part], sources)
+    frames = np.arange(len(joints))
+    at = np.unique(np.append(frames[:: every if sure.all() else 1], frames[-1:]))
+    result = np.empty((len(at), count, 3, 3))
+    for start in range(0, len(at), _BLOCK):
+        part = at[start : start + _BLOCK]
+        result[start : start + _BLOCK] = _propagated(
+            skeleton, joints[part], root[part], local[part], safe[part], sources
+        )
+    if len(at) < len(frames):
+        after = np.clip(np.searchsorted(at, frames), 1, len(at) - 1)
+        share = ((frames - at[after - 1]) / (at[after] - at[after - 1]))[:, None, None, None]
+        result = (1 - share) * result[after - 1] + share * result[after]
     return np.where(sure[..., None, None], result, np.nan)
 
 

@@ -3,14 +3,17 @@
 import numpy as np
 import pytest
 
+from inference.config import SolveSettings
 from inference.errors import ShapeError
 from inference.geometry.rotation import conjugate, exp, log, matrix_from_quaternion, multiply
+from inference.geometry.triangulation import triangulate
 from inference.layouts import layout
+from inference.motion.estimate import estimate_motion
 from inference.motion.kinematics import bone_rotations
 from inference.motion.rotation_covariance import GUESSED_TWIST, rotation_covariance
 from inference.motion.skeleton import build_skeleton, joint_sources, rest_lengths
 from inference.types import Skeleton
-from tests.synthetic import dance
+from tests.synthetic import BASE, dance, make_scene, observe
 
 DRAWS = 6000
 FAR_S = 1e6  # between frames: nothing is smoothed over time, each is a draw of its own
@@ -140,3 +143,23 @@ def test_one_joint_has_no_bones_and_wrong_shapes_are_refused() -> None:
         rotation_covariance(
             skeleton, np.ones((1, 2, 3)), np.ones((1, 4)), np.ones((1, 0, 4)), np.ones((1, 1, 3, 3)), np.ones((1, 1))
         )
+
+
+def test_frames_between_are_interpolated() -> None:
+    """Every third of 60 frames a second: within a few percent of all of them, and where one is not known, all."""
+    scene = make_scene(31, seed=5)
+    rig, views = scene.rig, observe(scene, BASE, 6)
+    settings = SolveSettings()
+    raw = triangulate(rig, views, settings.triangulation)
+    solved, motion = estimate_motion(raw, rig, views, settings.motion)
+    skeleton = motion.skeleton
+    sources = np.eye(len(skeleton.joint_names))
+    arrays = (solved.xyz[:, 0], motion.root_rotation[:, 0], motion.local_rotation[:, 0])
+    whole, some = (rotation_covariance(skeleton, *arrays, solved.covariance[:, 0], sources, n) for n in (1, 3))
+    size = [np.trace(item, axis1=-2, axis2=-1) for item in (whole, some)]
+    np.testing.assert_array_equal(some[::3], whole[::3])
+    assert np.median(np.abs(size[1] / size[0] - 1)) < 0.02
+    covariance = solved.covariance[:, 0].copy()
+    covariance[7, 3] = np.nan
+    whole, some = (rotation_covariance(skeleton, *arrays, covariance, sources, n) for n in (1, 3))
+    np.testing.assert_array_equal(some, whole)
