@@ -1,6 +1,6 @@
 """Installs the built extension in a real Blender, and solves the example take with and without its window.
 
-    sudo python tools/run_blender_tests.py [--chroot DIR] [--out DIR] [--only install|headless|window]
+    sudo python tools/run_blender_tests.py [--chroot DIR] [--out DIR] [--only install|headless|window|fix]
 
 Linux, root, and mmdebstrap. Blender comes from Debian sid into a chroot of its own (1.3 GB, a minute or two), with Xvfb
 for the window. The mirror is the one of this machine's own apt sources, or DEBIAN_MIRROR. Leaves pictures of the
@@ -22,6 +22,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))  # run as a script, this folder stands first on the path and the project does not
 
 from tools.build_extension import this_platform  # noqa: E402
+from tests.keypoint_take import write_take  # noqa: E402
 from tools.dev import DevError, run_bounded, say  # noqa: E402
 
 PYTHON = "3.14"  # of Debian sid
@@ -182,12 +183,27 @@ def window(chroot: Path, out: Path) -> None:
     say(f"window: {result}")
 
 
+def fix(chroot: Path, out: Path) -> None:
+    """Drag a keypoint in the window, let go, undo, redo and solve again, on a take of keypoints alone."""
+    shutil.rmtree(out / "fix", ignore_errors=True)
+    (out / "fix" / "take").mkdir(parents=True)
+    write_take(out / "fix" / "take")
+    script = WINDOW.replace("press_solve.py", "drag_keypoint.py").replace("/out/window", "/out/fix")
+    run_inside(chroot, out, ["sh", "-eu", "-c", script], 600, out / "fix.log")
+    result = json.loads((out / "fix" / "result.json").read_text(encoding="utf-8"))
+    if result.get("error"):
+        raise DevError(f"fixing: {result['error']} (see {out / 'fix.log'})")
+    if result["error_px"] > 1:
+        raise DevError(f"a keypoint that was dragged stands {result['error_px']} px beside the mouse")
+    say(f"fix: {result}")
+
+
 def main(arguments: Sequence[str]) -> int:
     """Run the parts that the command line asks for; return the exit code."""
     parser = argparse.ArgumentParser(prog="run_blender_tests.py", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--chroot", type=Path, default=ROOT / "build" / "blender-sid")
     parser.add_argument("--out", type=Path, default=ROOT / "build" / "blender-tests")
-    parser.add_argument("--only", action="append", choices=["install", "headless", "window"], default=[])
+    parser.add_argument("--only", action="append", choices=["install", "headless", "window", "fix"], default=[])
     options = parser.parse_args(arguments)
     if sys.platform != "linux" or os.geteuid() != 0:
         print("run_blender_tests.py: a chroot needs Linux and root", file=sys.stderr)
@@ -196,7 +212,7 @@ def main(arguments: Sequence[str]) -> int:
     out.mkdir(parents=True, exist_ok=True)
     try:
         make_chroot(chroot)
-        for part in (install, headless, window):
+        for part in (install, headless, window, fix):
             if not options.only or part.__name__ in options.only:
                 part(chroot, out)
     except DevError as error:
