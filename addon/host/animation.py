@@ -41,12 +41,18 @@ def replace_action(item: bpy.types.Object) -> Bag:
 
 def new_action(item: bpy.types.Object, layer: str) -> tuple[bpy.types.Action, Bag]:
     """Make an empty action of ours for a layer of an object, which is not shown yet."""
-    action = bpy.data.actions.new(item.name if layer == item[LAYER] else f"{item.name} {layer}")
+    action, bag = empty_action(item.name if layer == item[LAYER] else f"{item.name} {layer}", item.name)
     action[KIND], action[TAKE], action[LAYER] = "action", item[TAKE], layer
+    return action, bag
+
+
+def empty_action(name: str, slot: str) -> tuple[bpy.types.Action, Bag]:
+    """Make an action for an object; ``slot`` names its slot where actions have slots."""
+    action = bpy.data.actions.new(name)
     if not hasattr(action, "layers"):
         return action, action
-    slot = action.slots.new(id_type="OBJECT", name=item.name)
-    return action, action.layers.new("Layer").strips.new(type="KEYFRAME").channelbag(slot, ensure=True)
+    made = action.slots.new(id_type="OBJECT", name=slot)
+    return action, action.layers.new("Layer").strips.new(type="KEYFRAME").channelbag(made, ensure=True)
 
 
 def assign_action(item: bpy.types.Object, action: bpy.types.Action) -> None:

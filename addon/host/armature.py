@@ -78,23 +78,23 @@ def _write_rest(data: bpy.types.Armature, skeleton: Skeleton, rest: RestPose, un
     """Make the armature's bones exactly those of the skeleton; bones that stay keep what hangs on them."""
     root = root_name(skeleton)
     joined = np.linalg.norm(rest.tails[skeleton.bone_parents] - rest.heads, axis=1) < 1e-9
-    with _edit_bones(data) as bones:
+    with edit_bones(data) as bones:
         for bone in [b for b in bones if b.name not in (root, *skeleton.bone_names)]:
             bones.remove(bone)
         made = [bones.get(name) or bones.new(name) for name in (root, *skeleton.bone_names)]
         for bone in made:
             bone.use_connect = False
         up, forward = rest.root_rotation[:, 1], rest.root_rotation[:, 2]
-        _place(made[0], rest.root, rest.root + ROOT_LENGTH_M * up, forward, units_per_m)
+        place_bone(made[0], rest.root, rest.root + ROOT_LENGTH_M * up, forward, units_per_m)
         for index, parent in enumerate(skeleton.bone_parents):
             bone = made[index + 1]
             bone.parent = made[parent + 1]
-            _place(bone, rest.heads[index], rest.tails[index], rest.z_axes[index], units_per_m)
+            place_bone(bone, rest.heads[index], rest.tails[index], rest.z_axes[index], units_per_m)
         for index, parent in enumerate(skeleton.bone_parents):
             made[index + 1].use_connect = bool(parent >= 0 and joined[index])
 
 
-def _place(
+def place_bone(
     bone: bpy.types.EditBone, head: FloatArray, tail: FloatArray, z_axis: FloatArray, units_per_m: float
 ) -> None:
     bone.head, bone.tail = Vector(head) * units_per_m, Vector(tail) * units_per_m
@@ -102,7 +102,7 @@ def _place(
 
 
 @contextmanager
-def _edit_bones(data: bpy.types.Armature) -> Iterator[bpy.types.ArmatureEditBones]:
+def edit_bones(data: bpy.types.Armature) -> Iterator[bpy.types.ArmatureEditBones]:
     """Open an armature's bones for editing, whatever the mode, the active object and the visibility are.
 
     A second, short-lived object carries the armature into edit mode: the real one may be hidden.

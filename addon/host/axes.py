@@ -13,7 +13,7 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 from scipy.special import chdtri, fdtri
 
-from ...inference.errors import CalibrationError, ShapeError
+from ...inference.errors import CalibrationError, InputError, ShapeError
 from ...inference.shapes import BoolArray, FloatArray, IntArray, check_shapes
 from ...inference.types import Camera, Intrinsics, Skeleton, SkeletonMotion
 
@@ -400,3 +400,21 @@ def _corner_radius(K: FloatArray, image_size: tuple[int, int]) -> float:
     """Normalised distance of the picture's farthest corner from the principal point."""
     corners = np.array([[x, y] for x in (-0.5, image_size[0] - 0.5) for y in (-0.5, image_size[1] - 0.5)])
     return float(np.linalg.norm((corners - K[:2, 2]) / np.diag(K)[:2], axis=-1).max())
+
+
+def axes_and_scale(
+    name: str,
+    matrix_world: FloatArray,  # (4, 4)
+) -> tuple[FloatArray, float]:
+    """Split an object's matrix into its (3, 3) rotation and its scale.
+
+    Raises:
+        InputError: the object is mirrored, sheared, or scaled unevenly; the message names it.
+    """
+    sizes = np.linalg.norm(matrix_world[:3, :3], axis=0)
+    scale = float(sizes.mean())
+    axes = matrix_world[:3, :3] / max(scale, 1e-12)
+    if np.abs(axes.T @ axes - np.eye(3)).max() > 1e-3 or np.linalg.det(axes) < 0:
+        raise InputError(f"{name} is mirrored, sheared or scaled unevenly; apply its scale and that of its parents")
+    U, _, Vt = np.linalg.svd(axes)  # single precision is not orthonormal enough
+    return U @ Vt, scale
