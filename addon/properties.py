@@ -22,7 +22,8 @@ from bpy.props import (
 )
 
 from ..inference.config import SolveSettings
-from .host.export import FORMATS
+from .host.export_formats import NAMES, about, label_of
+from .host.rig_files import rig_files
 
 _PROPERTY_OF = {bool: BoolProperty, int: IntProperty, float: FloatProperty, str: StringProperty}
 
@@ -212,8 +213,43 @@ class SIGHTLINE_PG_scene(bpy.types.PropertyGroup):
         name="Formats",
         options={"ENUM_FLAG"},
         default={"fbx"},
-        items=[(name, name.upper(), f"Write {name.upper()}") for name in FORMATS],
+        items=[(name, label_of(name), about(name)) for name in NAMES],
     )
+    rig: EnumProperty(
+        name="Naming",
+        description="What the bones are called, for the next tool",
+        items=[
+            ("AS_SOLVED", "As Solved", "Our armature with a bone for every pair of joints, T pose"),
+            *((target.key, target.label, f"Bones named as those of {target.label}") for target in rig_files()),
+        ],
+    )
+    rest_pose: EnumProperty(
+        name="Rest Pose",
+        description="How the armature stands at rest; no frame of the take has a part in it",
+        items=[
+            ("USUAL", "Usual", "The rest pose that characters of this naming usually have"),
+            ("T", "T Pose", "Arms level"),
+            ("A", "A Pose", "Arms 45 degrees down"),
+        ],
+    )
+    rig_root: EnumProperty(
+        name="Path",
+        description="What carries the person over the ground",
+        items=[
+            ("hips", "Hips", "The hips move through the scene"),
+            ("root", "Root Bone", "A bone on the ground moves, the hips only up and down: root motion of engines"),
+            ("in_place", "In Place", "Nothing: the person stays where the armature stands"),
+        ],
+    )
+    export_person: IntProperty(name="Person", min=0, max=20, description="Which person; 0: everyone")
+    export_range: EnumProperty(
+        name="Frames",
+        items=[
+            ("TAKE", "Whole Take", "From the first to the last frame of the take"),
+            ("TIMELINE", "Timeline", "The timeline's range, or its preview range where one is set"),
+        ],
+    )
+    export_all_takes: BoolProperty(name="All Takes", description="Every take in this scene, each beside its solution")
     export_ellipsoids: BoolProperty(name="With Ellipsoids", description="Also the ellipsoids, in FBX and USD")
     use_settings: BoolProperty(
         name="Override Settings", description="Use the settings below instead of those in the take"

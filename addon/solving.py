@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -16,8 +16,10 @@ from ..inference.errors import Cancelled, InputError
 from ..inference.files.solution import read_solution
 from ..inference.report.written import read_warnings
 from ..inference.take import Take, read_take
-from ..inference.types import Keypoints3D, Solution
+from ..inference.types import Solution
 from .host.export import Exported, export
+from .host.export_formats import check_formats, file_name
+from .host.parts import ensure_take_collection
 from .host.scene import BuiltScene, Prepared, build_steps, prepare, take_info
 from .job import Event, Job, foreign_environment, worker_command
 from .preferences import chosen_python
@@ -26,6 +28,7 @@ from .scene_corrections import kept_path, load_corrections, solved_take
 from .scene_take import write_scene_take
 
 POLL_S = 0.05
+SOLUTION = "sightline_solution"  # where a take's collection remembers the file of its solution
 
 
 @dataclass(frozen=True)
@@ -124,6 +127,7 @@ def enter_steps(context: bpy.types.Context, request: Request, prepared: Prepared
     if not kept.views and not kept.take_path:  # whoever names the next take meanwhile keeps it
         kept.take_path = str(request.take.path)
     kept.solution_path, kept.report_path = str(request.out / "solution.npz"), str(request.out / "report.html")
+    ensure_take_collection(scene, kept.take)[SOLUTION] = kept.solution_path
     kept.summary = "\n".join(summary(prepared.solution))
     kept.solved_take_path = str(request.take.path)
     load_corrections(scene)
@@ -167,12 +171,11 @@ def solve_blocking(
         job.close()
 
 
-def export_take(
-    context: bpy.types.Context, take: str, joints: Keypoints3D, formats: list[str], stem: Path
-) -> list[Path]:
-    """Write the chosen formats beside each other, as ``stem.<format>``."""
-    exported = Exported(take, joints, context.scene.sightline.export_ellipsoids)
-    return [path for name in formats for path in export(context, exported, name, stem.with_name(f"{stem.name}.{name}"))]
+def export_take(context: bpy.types.Context, exported: Exported, formats: Sequence[str], stem: Path) -> list[Path]:
+    """Write the chosen formats beside each other, as ``stem.<format>``; refuse all if one cannot be written."""
+    check_formats(formats)
+    paths = [stem.with_name(file_name(stem.name, name)) for name in formats]
+    return [file for name, path in zip(formats, paths, strict=True) for file in export(context, exported, name, path)]
 
 
 def summary(solution: Solution, worst: int = 3) -> list[str]:

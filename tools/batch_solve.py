@@ -44,8 +44,14 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser = Parser(prog="batch_solve", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("takes", type=Path, nargs="+", metavar="TAKE.toml")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR")
-    parser.add_argument("--export", default="", metavar="FORMATS", help="fbx,bvh,usd,trc,c3d,csv")
-    parser.add_argument("--ellipsoids", action="store_true", help="also the ellipsoids, in FBX and USD")
+    formats = "fbx,fbx:unreal,fbx:unity,fbx:maya,bvh,usd,gltf,trc,c3d,csv"
+    parser.add_argument("--export", default="", metavar="FORMATS", help=formats)
+    parser.add_argument("--rig", default="", metavar="NAME", help="naming of the exported bones: a file of addon/rigs")
+    parser.add_argument("--rest", default="", choices=("T", "A"), help="rest pose of --rig, instead of its usual one")
+    parser.add_argument("--path", default="hips", choices=("hips", "root", "in_place"), help="what of --rig carries it")
+    parser.add_argument("--person", type=int, default=0, metavar="N", help="export only this person, counted from 1")
+    parser.add_argument("--frames", default="", metavar="FIRST:LAST", help="export only these frames of the scene")
+    parser.add_argument("--ellipsoids", action="store_true", help="also the ellipsoids, in FBX, USD and glTF")
     parser.add_argument("--set", dest="settings", action="append", default=[], metavar="KEY=VALUE")
     parser.add_argument("--progress", choices=("bar", "json", "none"), default="bar")
     parser.add_argument("--debug", action="store_true", help="show the trace of an error")
@@ -101,8 +107,10 @@ def failed(message: str, code: int, debug: bool) -> int:
 def _solve_all(options: argparse.Namespace) -> int:
     """Check everything that can be checked before the first solve, then solve take after take."""
     solving, errors = part("addon.solving"), part("inference.errors")
-    formats = [name.strip().lower() for name in options.export.split(",") if name.strip()]
-    part("addon.host.export").check_formats(formats)
+    exporting = part("addon.host.export_formats")
+    formats = [exporting.parse_format(name) for name in options.export.split(",") if name.strip()]
+    exporting.check_formats(formats)
+    _check_choice(options)
     settings = part("inference.take").split_overrides(options.settings)
     requests = [solving.request_for(path, options.out, settings) for path in options.takes]
     names = [request.take.name for request in requests]
@@ -127,7 +135,6 @@ def _solve_one(request: Any, formats: list[str], opened: Path | None, options: a
     solving = part("addon.solving")
     if opened is None:
         bpy.ops.wm.read_homefile(use_empty=True, use_factory_startup=True)
-    bpy.context.scene.sightline.export_ellipsoids = options.ellipsoids
     with _shown(options.progress) as show:
         built = solving.solve_blocking(bpy.context, request, show)
     for warning in built.warnings:
@@ -136,8 +143,41 @@ def _solve_one(request: Any, formats: list[str], opened: Path | None, options: a
     save(blend)
     solution = part("inference.files.solution").read_solution(request.out / "solution.npz")
     stem = request.out / request.take.name
-    written = solving.export_take(bpy.context, request.take.name, solution.solved, formats, stem)
+    written = solving.export_take(bpy.context, _exported(request.take.name, solution, options), formats, stem)
     sys.stderr.write(f"{request.take.name}: wrote {', '.join(str(path) for path in [blend, *written])}\n")
+
+
+def _check_choice(options: argparse.Namespace) -> None:
+    """Refuse a rig, person or range that cannot be meant."""
+    errors = part("inference.errors")
+    if options.rig:
+        part("addon.host.rig_files").find_rig(options.rig)
+    elif options.rest or options.path != "hips":
+        raise errors.InputError("--rest and --path need --rig: the armature as solved has its own rest pose")
+    if options.person < 0:
+        raise errors.InputError(f"--person counts from 1, not {options.person}")
+    _frames(options.frames)
+
+
+def _frames(text: str) -> tuple[int, int] | None:
+    """Read FIRST:LAST; None where nothing is said."""
+    if not text:
+        return None
+    ends = text.split(":")
+    if len(ends) != 2 or not all(end.strip().lstrip("-").isdigit() for end in ends) or int(ends[0]) > int(ends[1]):
+        raise part("inference.errors").InputError(f"--frames is FIRST:LAST, not {text!r}")
+    return int(ends[0]), int(ends[1])
+
+
+def _exported(take: str, solution: Any, options: argparse.Namespace) -> Any:
+    """Return what the command line says of the export."""
+    exporting = part("addon.host.export")
+    rig = None
+    if options.rig:
+        target = part("addon.host.rig_files").find_rig(options.rig)
+        rig = exporting.RigChoice(target, solution, options.rest, options.path)
+    persons = (options.person - 1,) if options.person else ()
+    return exporting.Exported(take, solution.solved, options.ellipsoids, persons, _frames(options.frames), rig)
 
 
 def save(path: Path) -> None:

@@ -418,3 +418,12 @@ def axes_and_scale(
         raise InputError(f"{name} is mirrored, sheared or scaled unevenly; apply its scale and that of its parents")
     U, _, Vt = np.linalg.svd(axes)  # single precision is not orthonormal enough
     return U @ Vt, scale
+
+
+def world_to_local(
+    world: FloatArray,  # (T, B, 4) wxyz
+    parents: IntArray,  # (B,), -1 without a parent
+) -> FloatArray:
+    """Return (T, B, 4) rotations relative to the parent bone, or the world."""
+    above = np.concatenate([world, np.broadcast_to([1.0, 0.0, 0.0, 0.0], world[:, :1].shape)], axis=1)
+    return _product(_inverse(above[:, parents]), world)

@@ -1,6 +1,6 @@
-"""Files for the next tool: FBX, BVH and USD by Blender's exporters, TRC, C3D and CSV by ours.
+"""Files for the next tool: FBX, BVH, USD and glTF by Blender's exporters, TRC, C3D and CSV by ours.
 
-Only our own armatures are written, in the take's frames, with the T pose as rest whatever frame is shown.
+Only our own armatures are written, or new ones in another naming, with their rest pose whatever frame is shown.
 """
 # pyright: reportAttributeAccessIssue=false, reportOptionalMemberAccess=false, reportArgumentType=false
 
@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 import os
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,12 +21,25 @@ from ...inference.errors import InputError, SolveError
 from ...inference.files.c3d import write_c3d
 from ...inference.files.trajectories import write_trajectories_csv
 from ...inference.files.trc import write_trc
-from ...inference.types import Keypoints3D
+from ...inference.types import Keypoints3D, Solution
+from .export_formats import check_formats, writer
 from .parts import CLEANED, PERSON, SOLVED, part_of, parts_in
+from .performance import performance_of, take_start
+from .rig_files import RigFile
+from .rigs import make_rig, remove_rig
 
-FORMATS = ("fbx", "bvh", "usd", "trc", "c3d", "csv")
-_OURS = {"trc": write_trc, "c3d": write_c3d, "csv": write_trajectories_csv}  # they hold joints, not armatures
-_OPERATORS = {"fbx": ("export_scene", "fbx"), "bvh": ("export_anim", "bvh"), "usd": ("wm", "usd_export")}
+_OURS = {"trc": write_trc, "c3d": write_c3d, "csv": write_trajectories_csv}
+_NO_UNITS = ("usd", "gltf")  # their exporters take Blender units for metres
+
+
+@dataclass(frozen=True)
+class RigChoice:
+    """The naming and rest pose in which armatures go out."""
+
+    target: RigFile
+    solution: Solution  # that the scene was made from
+    rest_pose: str = ""  # T or A; empty: the target's usual one
+    root: str = "hips"  # of retarget.ROOTS
 
 
 @dataclass(frozen=True)
@@ -36,66 +49,123 @@ class Exported:
     take: str
     joints: Keypoints3D
     ellipsoids: bool = False  # also the covariance ellipsoids, where the format has objects
-
-
-def check_formats(formats: Sequence[str]) -> None:
-    """Refuse formats that this Blender cannot write, before any work is done.
-
-    Raises:
-        InputError: an unknown format, or one whose exporter is missing here; the message names it.
-    """
-    for name in formats:
-        if name not in FORMATS:
-            raise InputError(f"unknown export format {name!r}; known: {', '.join(FORMATS)}")
-        if name in _OPERATORS and not _available(*_OPERATORS[name]):
-            operator = ".".join(_OPERATORS[name])
-            raise InputError(
-                f"this Blender ({bpy.app.version_string}) cannot write {name}: it has no operator bpy.ops.{operator}; "
-                "enable the exporter or leave the format out"
-            )
-
-
-def _available(module: str, operator: str) -> bool:
-    """Return whether an operator exists; ``hasattr`` would say yes to anything."""
-    return operator in dir(getattr(bpy.ops, module))
+    persons: tuple[int, ...] = ()  # empty: all
+    frames: tuple[int, int] | None = None  # first and last, of the scene; None: the whole take
+    rig: RigChoice | None = None  # None: our own armatures as they are
 
 
 def export(context: bpy.types.Context, exported: Exported, name: str, path: Path) -> list[Path]:
     """Write one format; several persons share a file, except in BVH, which holds one.
 
     Convention:
-        a file appears under its name only when it is complete; selection, mode and frame stay as they are.
+        a file appears under its name only when it is complete; selection, mode, range and frame stay as they are.
 
     Args:
         context: its scene holds the take.
         exported: what to write.
-        name: one of FORMATS.
+        name: one of `export_formats.NAMES`.
         path: the file; with several persons BVH adds ``_person1``, ….
 
     Returns:
         The files.
 
     Raises:
-        InputError: the format cannot be written here, or the take is not in the scene.
+        InputError: the format cannot be written here, or the take, person or frames are not in the scene.
         SolveError: Blender's exporter failed.
     """
     check_formats([name])
     path.parent.mkdir(parents=True, exist_ok=True)
-    armatures = armatures_to_export(context.scene, exported.take)
-    if not armatures:
-        raise InputError(f"take {exported.take!r} has no armature in this scene; solve it first")
+    chosen = _chosen_armatures(context.scene, exported)
+    frames = _range(context.scene, exported)
     if name in _OURS:
+        joints = _chosen_joints(context.scene, exported, frames)
         with _whole(path) as temporary:
-            _OURS[name](temporary, exported.joints if name == "csv" else one_person(exported.joints))
+            _OURS[name](temporary, joints if name == "csv" else one_person(joints))
         return [path]
+    with _as_rigs(context, exported, chosen) as armatures, _scene_range(context.scene, frames):
+        files = _files(exported, armatures, name, path, context.scene)
+        for target, items in files.items():
+            _by_operator(context, items, target, name)
+    return list(files)
+
+
+def _files(
+    exported: Exported, armatures: list[bpy.types.Object], name: str, path: Path, scene: bpy.types.Scene
+) -> dict[Path, list[bpy.types.Object]]:
+    """Return which objects go into which file."""
     if name == "bvh":
-        names = [path] if len(armatures) == 1 else [_of_person(path, armature) for armature in armatures]
-        for armature, target in zip(armatures, names, strict=True):
-            _by_operator(context, [armature], target, _write_bvh)
-        return names
-    items = [*armatures, *(_ellipsoids(context.scene, exported.take) if exported.ellipsoids else [])]
-    _by_operator(context, items, path, _write_fbx if name == "fbx" else _write_usd)
-    return [path]
+        return {path if len(armatures) == 1 else _of_person(path, armature): [armature] for armature in armatures}
+    return {path: [*armatures, *(_ellipsoids(scene, exported) if exported.ellipsoids else [])]}
+
+
+def _chosen_armatures(scene: bpy.types.Scene, exported: Exported) -> list[bpy.types.Object]:
+    found = armatures_to_export(scene, exported.take)
+    if not found:
+        raise InputError(f"take {exported.take!r} has no armature in this scene; solve it first")
+    absent = set(exported.persons) - {item[PERSON] for item in found}
+    if absent:
+        raise InputError(f"take {exported.take!r} has no person {min(absent) + 1}; it has {len(found)}")
+    return [item for item in found if not exported.persons or item[PERSON] in exported.persons]
+
+
+def _range(scene: bpy.types.Scene, exported: Exported) -> tuple[int, int]:
+    """Return the first and last frame that are written: the whole take, or what of it was asked for."""
+    first = take_start(scene, exported.take)
+    last = first + len(exported.joints.timestamps_s) - 1
+    if exported.frames is None:
+        return first, last
+    wanted = max(first, exported.frames[0]), min(last, exported.frames[1])
+    if wanted[0] > wanted[1]:
+        asked = f"{exported.frames[0]} to {exported.frames[1]}"
+        raise InputError(f"frames {asked} are outside of take {exported.take!r}, which is frames {first} to {last}")
+    return wanted
+
+
+def _chosen_joints(scene: bpy.types.Scene, exported: Exported, frames: tuple[int, int]) -> Keypoints3D:
+    joints, first = exported.joints, take_start(scene, exported.take)
+    time = slice(frames[0] - first, frames[1] - first + 1)
+    persons = list(exported.persons) or slice(None)
+    return Keypoints3D(
+        joints.joint_names,
+        joints.timestamps_s[time],
+        joints.xyz[time][:, persons],
+        joints.covariance[time][:, persons],
+        joints.flag[time][:, persons],
+        joints.degrees_of_freedom,
+        joints.reason[time][:, persons],
+    )
+
+
+@contextmanager
+def _as_rigs(
+    context: bpy.types.Context, exported: Exported, armatures: list[bpy.types.Object]
+) -> Iterator[list[bpy.types.Object]]:
+    """Give the armatures in the chosen naming; they are made for the export and removed after it."""
+    choice = exported.rig
+    if choice is None:
+        yield armatures
+        return
+    made: list[bpy.types.Object] = []
+    try:
+        for item in armatures:
+            shown = performance_of(context.scene, item, choice.solution)
+            made.append(make_rig(context, shown, choice.target, choice.rest_pose, choice.root, temporary=True))
+        yield made
+    finally:
+        for item in made:
+            remove_rig(item)
+
+
+@contextmanager
+def _scene_range(scene: bpy.types.Scene, frames: tuple[int, int]) -> Iterator[None]:
+    """Let the scene's range be the frames that are written; exporters know no other."""
+    before = scene.frame_start, scene.frame_end, scene.use_preview_range
+    scene.frame_start, scene.frame_end = frames
+    scene.use_preview_range = False
+    try:
+        yield
+    finally:
+        scene.frame_start, scene.frame_end, scene.use_preview_range = before
 
 
 def armatures_to_export(scene: bpy.types.Scene, take: str) -> list[bpy.types.Object]:
@@ -109,9 +179,10 @@ def armatures_to_export(scene: bpy.types.Scene, take: str) -> list[bpy.types.Obj
     return [chosen[person] for person in sorted(chosen)]
 
 
-def _ellipsoids(scene: bpy.types.Scene, take: str) -> list[bpy.types.Object]:
-    parts = [(part_of(item), item) for item in parts_in(scene, "ellipsoid", take)]
-    return [item for part, item in parts if part and part.layer == SOLVED]
+def _ellipsoids(scene: bpy.types.Scene, exported: Exported) -> list[bpy.types.Object]:
+    parts = [(part_of(item), item) for item in parts_in(scene, "ellipsoid", exported.take)]
+    chosen = [(part, item) for part, item in parts if part and part.layer == SOLVED]
+    return [item for part, item in chosen if not exported.persons or part.person in exported.persons]
 
 
 def one_person(joints: Keypoints3D) -> Keypoints3D:
@@ -134,41 +205,46 @@ def _of_person(path: Path, armature: bpy.types.Object) -> Path:
     return path.with_name(f"{path.stem}_person{armature[PERSON] + 1}{path.suffix}")
 
 
-def _by_operator(
-    context: bpy.types.Context,
-    items: list[bpy.types.Object],
-    path: Path,
-    write: Callable[[bpy.types.Scene, Path], None],
-) -> None:
-    with _rest_outside_the_take(context.scene, items), _selected(context, items), _whole(path) as temporary:
+def _by_operator(context: bpy.types.Context, items: list[bpy.types.Object], path: Path, name: str) -> None:
+    scene = context.scene
+    metres = scene.unit_settings.scale_length if name in _NO_UNITS else 1.0
+    with (
+        _rest_outside_the_take(scene, items),
+        _selected(context, items),
+        _scaled(context, items, metres),
+        _whole(path) as temporary,
+    ):
         try:
             with redirect_stdout(io.StringIO()):  # the Python exporters talk
-                write(context.scene, temporary)
+                writer(name)(scene, temporary)
         except RuntimeError as problem:
             raise SolveError(f"Blender could not write {path}: {' '.join(str(problem).split())}") from problem
         if not temporary.is_file():
             raise SolveError(f"Blender's exporter wrote no file for {path}")
 
 
-def _write_fbx(_scene: bpy.types.Scene, path: Path) -> None:
-    bpy.ops.export_scene.fbx(
-        filepath=str(path),
-        use_selection=True,
-        object_types={"ARMATURE", "EMPTY"},
-        add_leaf_bones=False,
-        bake_anim=True,
-        bake_anim_simplify_factor=0.0,
-        bake_anim_use_all_actions=False,
-        bake_anim_use_nla_strips=False,
-    )
-
-
-def _write_bvh(scene: bpy.types.Scene, path: Path) -> None:
-    bpy.ops.export_anim.bvh(filepath=str(path), frame_start=scene.frame_start, frame_end=scene.frame_end)
-
-
-def _write_usd(_scene: bpy.types.Scene, path: Path) -> None:
-    bpy.ops.wm.usd_export(filepath=str(path), selected_objects_only=True, export_animation=True)
+@contextmanager
+def _scaled(context: bpy.types.Context, items: list[bpy.types.Object], factor: float) -> Iterator[None]:
+    """Scale objects about the world's origin while they are written."""
+    if factor == 1.0:
+        yield
+        return
+    frame = bpy.data.objects.new("metres", None)
+    context.scene.collection.objects.link(frame)
+    frame.scale = (factor, factor, factor)
+    parents = [(item, item.parent, item.parent_type, item.parent_bone, item.matrix_parent_inverse.copy()) for item in items]
+    try:
+        for item in items:
+            item.parent = frame
+            item.matrix_parent_inverse.identity()
+        frame.select_set(True)
+        context.view_layer.update()
+        yield
+    finally:
+        for item, parent, kind, bone, inverse in parents:
+            item.parent, item.parent_type, item.parent_bone = parent, kind, bone
+            item.matrix_parent_inverse = inverse
+        bpy.data.objects.remove(frame)
 
 
 @contextmanager

@@ -3,33 +3,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import bpy
 import numpy as np
 
 from ...inference.errors import InputError
 from ...inference.motion.retarget import Retargeted, TargetRig, retarget
 from ...inference.motion.target_skeleton import NewBone, new_bones
-from ...inference.shapes import FloatArray
-from ...inference.types import SkeletonMotion
 from .animation import assign_action, empty_action, write_curves
 from .armature import edit_bones, place_bone
 from .axes import axes_and_scale, quaternions
 from .parts import CLEANED, KIND, LAYER, PERSON, TAKE, Part, ensure_group, ensure_take_collection, parts_in
+from .performance import Performance
 from .rig_files import Match, RigFile, match_rig
 
 RIG, RETARGETED = "sightline_rig", "retargeted"
-
-
-@dataclass(frozen=True)
-class Performance:
-    """One person's motion in scene frames."""
-
-    take: str
-    motion: SkeletonMotion
-    person: int
-    frames: FloatArray  # (T,)
 
 
 def retarget_onto(
@@ -97,6 +84,7 @@ def make_rig(
     target: RigFile,
     rest_pose: str = "",
     root: str = "hips",
+    temporary: bool = False,
 ) -> bpy.types.Object:
     """Make an armature of a person's own bone lengths in a target's naming and rest pose, with the motion.
 
@@ -109,11 +97,14 @@ def make_rig(
         target: names of the bones.
         rest_pose: T or A; empty: the target's usual one.
         root: what carries the path; with "root" the armature gets a root bone.
+        temporary: beside what is there, to be removed by the caller.
     """
     scene, motion, person = context.scene, performance.motion, performance.person
     lengths = motion.bone_length[person]
     root_name = (target.root or "root") if root == "root" else ""
     bones = new_bones(motion.skeleton, lengths, target.namings[0], rest_pose or target.rest_pose, root_name)
+    if not temporary:
+        _remove_before(scene, performance, target)
     item = _rig_object(scene, performance, target)
     with edit_bones(item.data) as editing:
         _build(editing, bones, 1.0 / scene.unit_settings.scale_length)
@@ -129,10 +120,7 @@ def remove_rig(item: bpy.types.Object) -> None:
 
 
 def _rig_object(scene: bpy.types.Scene, performance: Performance, target: RigFile) -> bpy.types.Object:
-    """Return a new, empty armature for a person and target; the one of before is removed."""
-    for before in parts_in(scene, "rig", performance.take):
-        if before[PERSON] == performance.person and before[RIG] == target.key:
-            remove_rig(before)
+    """Return a new, empty armature for a person and target."""
     name = f"{performance.take} person {performance.person + 1} {target.label}"
     item = bpy.data.objects.new(name, bpy.data.armatures.new(name))
     part = Part("rig", performance.take, layer=CLEANED, person=performance.person)
@@ -141,6 +129,12 @@ def _rig_object(scene: bpy.types.Scene, performance: Performance, target: RigFil
     ensure_group(ensure_take_collection(scene, performance.take), "people").objects.link(item)
     item.show_in_front = True
     return item
+
+
+def _remove_before(scene: bpy.types.Scene, performance: Performance, target: RigFile) -> None:
+    for before in parts_in(scene, "rig", performance.take):
+        if before[PERSON] == performance.person and before[RIG] == target.key:
+            remove_rig(before)
 
 
 def _build(editing: bpy.types.ArmatureEditBones, bones: list[NewBone], units_per_m: float) -> None:

@@ -1,12 +1,13 @@
 """What the buttons do: each collects its input, calls one function, and reports in one line."""
 
-from . import cameras, corrections, drag, footage, layers, results, solve
+from . import cameras, corrections, drag, export, footage, layers, results, solve
 
 CLASSES = (
     *footage.CLASSES,
     *cameras.CLASSES,
     *solve.CLASSES,
     *results.CLASSES,
+    *export.CLASSES,
     *layers.CLASSES,
     *corrections.CLASSES,
     *drag.CLASSES,

@@ -1,4 +1,4 @@
-"""What is done with a result: export it, read its report, look through its cameras."""
+"""What is done with a result: read its report, look through its cameras."""
 # pyright: reportAttributeAccessIssue=false, reportOptionalMemberAccess=false, reportArgumentType=false, reportInvalidTypeForm=false
 
 from pathlib import Path
@@ -7,35 +7,9 @@ import bpy
 from bpy.props import StringProperty
 
 from ...inference.errors import InputError
-from ...inference.files.solution import read_solution
-from .. import solving
 from ..host.cameras import set_resolution
 from ..host.parts import VIEW, parts_in
-from .guarded import guarded, refuse
-
-
-class SIGHTLINE_OT_export_take(bpy.types.Operator):
-    """Write the solved take in the chosen formats, beside its solution"""  # noqa: D415
-
-    bl_idname = "sightline.export_take"
-    bl_label = "Export"
-
-    @classmethod
-    def poll(cls, context: bpy.types.Context) -> bool:
-        return bool(context.scene.sightline.solution_path)
-
-    def execute(self, context: bpy.types.Context) -> set[str]:
-        kept = context.scene.sightline
-
-        def write() -> set[str]:
-            solution = Path(bpy.path.abspath(kept.solution_path))
-            joints = read_solution(solution).solved
-            stem = solution.parent / kept.take
-            paths = solving.export_take(context, kept.take, joints, sorted(kept.formats), stem)
-            self.report({"INFO"}, "Wrote " + ", ".join(str(path) for path in paths))
-            return {"FINISHED"}
-
-        return guarded(self, write)
+from .guarded import refuse
 
 
 class SIGHTLINE_OT_open_report(bpy.types.Operator):
@@ -76,4 +50,4 @@ class SIGHTLINE_OT_look_through(bpy.types.Operator):
         return {"FINISHED"}
 
 
-CLASSES = (SIGHTLINE_OT_export_take, SIGHTLINE_OT_open_report, SIGHTLINE_OT_look_through)
+CLASSES = (SIGHTLINE_OT_open_report, SIGHTLINE_OT_look_through)

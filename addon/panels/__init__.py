@@ -1,6 +1,6 @@
 """The sidebar tab Sightline of the 3D view: panels draw, operators work. Their order here is their order there."""
 
-from . import cameras, corrections, footage, layers, results, solve
+from . import cameras, corrections, export, footage, layers, results, solve
 
 CLASSES = (
     *solve.CLASSES,
@@ -8,6 +8,7 @@ CLASSES = (
     *cameras.CLASSES,
     *layers.CLASSES,
     *results.CLASSES,
+    *export.CLASSES,
     *corrections.CLASSES,
     *solve.LAST,
 )

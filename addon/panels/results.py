@@ -1,4 +1,4 @@
-"""What is done with a result: views, layers to see, files for the next tool."""
+"""What is done with a result: views, layers to see."""
 # pyright: reportAttributeAccessIssue=false, reportOptionalMemberAccess=false, reportArgumentType=false
 
 import bpy
@@ -31,22 +31,4 @@ class SIGHTLINE_PT_views(Tab, bpy.types.Panel):
                 layout.prop(collection, "hide_viewport", text=text, invert_checkbox=True)
 
 
-class SIGHTLINE_PT_export(Tab, bpy.types.Panel):
-    """Files for the next tool."""
-
-    bl_label = "Export"
-    bl_parent_id = "SIGHTLINE_PT_solve"
-    bl_order = 12
-
-    @classmethod
-    def poll(cls, context: bpy.types.Context) -> bool:
-        return bool(context.scene.sightline.solution_path)
-
-    def draw(self, context: bpy.types.Context) -> None:
-        layout, chosen = self.layout, context.scene.sightline
-        layout.row().prop(chosen, "formats")
-        layout.prop(chosen, "export_ellipsoids")
-        layout.operator("sightline.export_take", icon="EXPORT")
-
-
-CLASSES = (SIGHTLINE_PT_views, SIGHTLINE_PT_export)
+CLASSES = (SIGHTLINE_PT_views,)

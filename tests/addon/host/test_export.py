@@ -1,10 +1,14 @@
 """Files go out and come back: joints in place, frames kept, T pose as rest, nothing of the user's."""
 
+import dataclasses
+
 import bpy
 import numpy as np
 import pytest
 from sightline.addon.host import export as exporting
-from sightline.addon.host.export import Exported, check_formats, export
+from sightline.addon.host import export_formats
+from sightline.addon.host.export import Exported, export
+from sightline.addon.host.export_formats import check_formats
 from sightline.addon.host.scene import TakeInfo, build_scene
 from sightline.inference.errors import InputError, SolveError
 from sightline.inference.files.c3d import read_c3d
@@ -169,7 +173,8 @@ def test_what_cannot_be_written_is_an_input_error():
 
 
 def test_a_missing_operator_is_named(monkeypatch):
-    monkeypatch.setitem(exporting._OPERATORS, "usd", ("wm", "no_such_export"))
+    form = dataclasses.replace(export_formats.FORMATS["usd"], operator=("wm", "no_such_export"))
+    monkeypatch.setitem(export_formats.FORMATS, "usd", form)
     with pytest.raises(InputError, match=r"bpy\.ops\.wm\.no_such_export"):
         check_formats(["usd"])
 
@@ -177,7 +182,8 @@ def test_a_missing_operator_is_named(monkeypatch):
 def test_nothing_is_left_where_the_exporter_fails(empty_scene, make_solution, tmp_path, monkeypatch):
     solution = make_solution()
     build_scene(empty_scene, solution, INFO)
-    monkeypatch.setattr(exporting, "_write_fbx", lambda scene, path: path.with_suffix(".part").write_text("half"))
+    write = lambda scene, path: path.with_suffix(".part").write_text("half")  # noqa: E731
+    monkeypatch.setattr(exporting, "writer", lambda name: write)
     with pytest.raises(SolveError, match="no file"):
         export(empty_scene, Exported("balancing", solution.solved), "fbx", tmp_path / "a.fbx")
     assert list(tmp_path.iterdir()) == []
