@@ -97,6 +97,7 @@ def _write_rest(data: bpy.types.Armature, skeleton: Skeleton, rest: RestPose, un
 def place_bone(
     bone: bpy.types.EditBone, head: FloatArray, tail: FloatArray, z_axis: FloatArray, units_per_m: float
 ) -> None:
+    """Enter where a bone lies at rest, m, and how it is rolled."""
     bone.head, bone.tail = Vector(head) * units_per_m, Vector(tail) * units_per_m
     bone.align_roll(Vector(z_axis))
 

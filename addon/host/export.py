@@ -232,7 +232,9 @@ def _scaled(context: bpy.types.Context, items: list[bpy.types.Object], factor: f
     frame = bpy.data.objects.new("metres", None)
     context.scene.collection.objects.link(frame)
     frame.scale = (factor, factor, factor)
-    parents = [(item, item.parent, item.parent_type, item.parent_bone, item.matrix_parent_inverse.copy()) for item in items]
+    parents = [
+        (item, item.parent, item.parent_type, item.parent_bone, item.matrix_parent_inverse.copy()) for item in items
+    ]
     try:
         for item in items:
             item.parent = frame

@@ -26,7 +26,7 @@ class Format:
     about: str = ""
 
 
-_FBX: Mapping[str, Any] = {
+_FBX: dict[str, Any] = {
     "use_selection": True,
     "object_types": {"ARMATURE", "EMPTY"},
     "add_leaf_bones": False,
@@ -79,7 +79,7 @@ FORMATS: Mapping[str, Format] = {
             "export_format": "GLB",
             "use_selection": True,
             "export_animations": True,
-            "export_animation_mode": "ACTIVE_ACTIONS",
+            "export_animation_mode": "SCENE",
             "export_frame_range": True,
             "export_force_sampling": True,
             "export_optimize_animation_size": False,

@@ -12,7 +12,7 @@ from ...inference.errors import InputError
 from ...inference.shapes import FloatArray
 from ...inference.types import SkeletonMotion, Solution
 from .armature import root_name
-from .axes import continuous, frame_numbers, quaternions, world_to_local
+from .axes import continuous, frame_numbers, world_to_local
 from .layers import shown_layer
 from .parts import FINGERPRINT, PERSON, SOLVED, TAKE, take_collection
 from .scene import FRAME_START, clock_of, fingerprint

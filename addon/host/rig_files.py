@@ -111,7 +111,10 @@ def match_rig(bones: Collection[str], wanted: str = "") -> Match:
 
 
 def _match(target: RigFile, naming: Naming, plain: Mapping[str, str]) -> Match:
-    there = {part: tuple(plain[_known(bone, plain)] for bone in bones if _known(bone, plain)) for part, bones in naming.items()}
+    there = {
+        part: tuple(plain[_known(bone, plain)] for bone in bones if _known(bone, plain))
+        for part, bones in naming.items()
+    }
     missing = tuple(bone for bones in naming.values() for bone in bones if not _known(bone, plain))
     root = _known(target.root, plain) if target.root else ""
     return Match(target, {part: bones for part, bones in there.items() if bones}, missing, plain[root] if root else "")

@@ -16,7 +16,7 @@ from ..errors import InputError
 from ..geometry import rotation
 from ..shapes import BoolArray, FloatArray, IntArray, check_shapes
 from ..types import Skeleton, SkeletonMotion
-from .kinematics import forward_kinematics, rest_frames
+from .kinematics import bone_rotations, forward_kinematics
 
 SIDES = ("left_", "right_")
 ROOTS = ("hips", "in_place", "root")  # what carries the path over the ground: the hips, nothing, a root bone
@@ -179,13 +179,20 @@ def rest_joints(
 
 
 def _world_turns(motion: SkeletonMotion, person: int) -> dict[str, FloatArray]:
-    """(T, 4) of every bone of ours: world rotation from the T pose."""
-    skeleton, local = motion.skeleton, motion.local_rotation[:, person]
-    rest, world = rest_frames(skeleton), np.empty(local.shape)
-    for bone, above in enumerate(skeleton.bone_parents):
-        world[:, bone] = local[:, bone] if above < 0 else rotation.multiply(world[:, above], local[:, bone])
-    turned = rotation.multiply(world, rotation.conjugate(rest))
+    """(T, 4) of every bone of ours: world rotation from the T pose, whose turns are found as those of any frame."""
+    skeleton = motion.skeleton
+    rest = rest_joints(skeleton, motion.bone_length[person])[None]
+    at_rest = _world(skeleton, bone_rotations(skeleton, rest, np.zeros(1))[1])
+    turned = rotation.multiply(_world(skeleton, motion.local_rotation[:, person]), rotation.conjugate(at_rest))
     return {name: turned[:, bone] for bone, name in enumerate(skeleton.bone_names)}
+
+
+def _world(skeleton: Skeleton, local: FloatArray) -> FloatArray:
+    """(T, B, 4) world from bone."""
+    world = np.empty(local.shape)
+    for bone, above in enumerate(skeleton.bone_parents):  # a tree: each bone needs its parent
+        world[:, bone] = local[:, bone] if above < 0 else rotation.multiply(world[:, above], local[:, bone])
+    return world
 
 
 def _aimed(turn: FloatArray, skeleton: Skeleton, joints: FloatArray, start: str, end: str) -> FloatArray:
@@ -239,7 +246,10 @@ def _into_t_pose(part: str, rig: TargetRig, parts: Mapping[str, Sequence[int]], 
 
 def _facing(rig: TargetRig, parts: Mapping[str, Sequence[int]]) -> FloatArray:
     """(3, 3) rotation that turns the target's rest pose upright, facing -Y."""
-    hips, high = rig.heads[parts["hips"][0]], next((parts[p][-1] for p in ("head", "neck", "spine") if parts.get(p)), -1)
+    hips, high = (
+        rig.heads[parts["hips"][0]],
+        next((parts[p][-1] for p in ("head", "neck", "spine") if parts.get(p)), -1),
+    )
     rough = rig.heads[high] - hips if high >= 0 else _UP
     if np.linalg.norm(rough) < 1e-6:
         rough = rig.tails[high] - hips

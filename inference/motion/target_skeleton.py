@@ -62,7 +62,8 @@ def new_bones(
         _lower_the_arms(lines)
     bones: list[NewBone] = []
     if root_bone:
-        bones.append(NewBone(root_bone, "", np.zeros(3), 0.2 * _UP, _FORWARD, "root"))
+        # along the ground: readers of FBX join a bone that points at its only child to it, and lose the child's path
+        bones.append(NewBone(root_bone, "", np.zeros(3), 0.2 * _FORWARD, _UP, "root"))
     last = {"": root_bone}
     for part, (above, start, end) in lines.items():
         parent = last.get(above) or last.get("spine") or last.get("hips") or root_bone
@@ -135,7 +136,8 @@ def _lower_the_arms(lines: _Lines) -> None:
         for part in (side + "upper_arm", side + "forearm", side + "hand"):
             if part in lines:
                 above, start, end = lines[part]
-                lines[part] = above, *(shoulder + rotation.rotate(turn, point - shoulder) for point in (start, end))
+                start, end = (shoulder + rotation.rotate(turn, point - shoulder) for point in (start, end))
+                lines[part] = above, start, end
 
 
 def _split_line(

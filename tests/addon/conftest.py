@@ -30,6 +30,11 @@ def _load_extension() -> Any:
 SIGHTLINE = sys.modules.get("sightline") or _load_extension()
 
 from sightline.addon import solving  # noqa: E402
+from sightline.inference.geometry import rotation  # noqa: E402
+from sightline.inference.layouts import layout  # noqa: E402
+from sightline.inference.motion.kinematics import bone_rotations, rigid_joints  # noqa: E402
+from sightline.inference.motion.retarget import joints_of  # noqa: E402
+from sightline.inference.motion.skeleton import build_skeleton, rest_lengths  # noqa: E402
 from sightline.inference.pipeline import solve  # noqa: E402
 from sightline.inference.take import read_take  # noqa: E402
 from sightline.inference.types import (  # noqa: E402
@@ -136,6 +141,47 @@ def make_solution() -> Callable[..., Solution]:
         raw = Keypoints3D(JOINTS, times, xyz + 0.001, covariance * 2, flag)
         return Solution(
             _rig(), raw, solved, motion, np.zeros((T, persons, 0)), (), np.zeros(3), np.zeros(3), np.full(4, np.nan)
+        )
+
+    return make
+
+
+def body_motion(T: int = 8, fps: float = 30.0, persons: int = 1, seed: int = 3) -> SkeletonMotion:
+    """A whole body (halpe_26) that swings its limbs smoothly and walks; other people are taller."""
+    rng = np.random.default_rng(seed)
+    skeleton = build_skeleton(layout("halpe_26").joint_names)
+    times, parts = np.arange(T) / fps, []
+    for person in range(persons):
+        bones = rotation.exp(rng.normal(scale=0.5, size=(len(skeleton.bone_names), 3)))
+        swing = rng.normal(scale=0.4, size=(len(skeleton.bone_names), 3))
+        turned = bones @ rotation.exp(np.linspace(-1, 1, T)[:, None, None] * swing)
+        xyz = np.zeros((T, len(skeleton.joint_names), 3))
+        xyz[:, 0] = [0.7 * person, 0.2, 0.95] + np.linspace(0, 1, T)[:, None] * [0.3, -0.4, 0.05]
+        lengths = rest_lengths(skeleton) * (1 + 0.1 * person)
+        for bone, parent in enumerate(skeleton.parents[1:]):
+            step = (turned[:, bone] @ skeleton.rest_direction[bone]) * lengths[bone]
+            if "hip" in skeleton.joint_names[bone + 1]:  # both hips on one line
+                side = 1 if "left" in skeleton.joint_names[bone + 1] else -1
+                step = side * lengths[bone] * (turned[:, 0] @ np.array([1.0, 0, 0]))
+            xyz[:, bone + 1] = xyz[:, parent] + step
+        parts.append((xyz[:, 0], *bone_rotations(skeleton, rigid_joints(skeleton, xyz, lengths), times), lengths))
+    root, turn, local, lengths = (list(part) for part in zip(*parts, strict=True))
+    return SkeletonMotion(skeleton, times, np.stack(root, 1), np.stack(turn, 1), np.stack(local, 1), np.stack(lengths))
+
+
+@pytest.fixture
+def make_body() -> Callable[..., Solution]:
+    """A function that makes a solution of whole bodies of known motion."""
+
+    def make(T: int = 8, fps: float = 30.0, persons: int = 1) -> Solution:
+        motion = body_motion(T, fps, persons)
+        xyz = np.stack([joints_of(motion, person) for person in range(persons)], axis=1)
+        covariance = np.broadcast_to(1e-4 * np.eye(3), (*xyz.shape, 3))
+        joints = Keypoints3D(
+            motion.skeleton.joint_names, motion.timestamps_s, xyz, covariance, np.full(xyz.shape[:3], 3)
+        )
+        return Solution(
+            _rig(), joints, joints, motion, np.zeros((T, persons, 0)), (), np.zeros(3), np.zeros(3), np.full(4, np.nan)
         )
 
     return make

@@ -83,6 +83,20 @@ def test_one_take(child, tmp_path, capsys):
     assert (bpy.context.scene.frame_start, bpy.context.scene.frame_end) == (1, 6)
 
 
+def test_presets_naming_and_frames(child, tmp_path, capsys):
+    out = tmp_path / "out"
+    rig = ["--rig", "mixamo", "--rest", "A", "--path", "root", "--person", "1", "--frames", "2:4"]
+    take = str(write_take(tmp_path / "in"))
+    code = BATCH.main([take, "--out", str(out), "--export", "fbx:unity,glTF,csv", *rig, "--progress", "none"])
+    assert code == 0, capsys.readouterr().err
+    assert names(out) == ["balancing.blend", "balancing.csv", "balancing.glb", "balancing_unity.fbx", "solution.npz"]
+    assert len((out / "balancing.csv").read_text().splitlines()) == 1 + 3 * 8
+    bpy.ops.import_scene.fbx(filepath=str(out / "balancing_unity.fbx"), anim_offset=0.0)
+    (item,) = (item for item in bpy.context.selected_objects if item.type == "ARMATURE")
+    assert {"Root", "mixamorig:Hips", "mixamorig:LeftForeArm"} <= set(item.data.bones.keys())
+    assert tuple(item.animation_data.action.frame_range) == pytest.approx((2, 4), abs=1e-3)
+
+
 def test_warnings_of_the_solve_are_told(child, tmp_path, capsys):
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "report.json").write_text('{"warnings": ["cam01 does not fit"]}')
@@ -120,6 +134,11 @@ def test_wrong_input_is_one_line_and_leaves_nothing(child, tmp_path, capsys):
     for arguments in (
         [str(tmp_path / "no.toml"), "--out", str(out)],
         [take, "--out", str(out), "--export", "fbx,obj"],
+        [take, "--out", str(out), "--export", "fbx:godot"],
+        [take, "--out", str(out), "--rig", "spider"],
+        [take, "--out", str(out), "--rest", "A"],
+        [take, "--out", str(out), "--frames", "5:1"],
+        [take, "--out", str(out), "--person", "-1"],
         [take, take, "--out", str(out)],
         [take, "--out", str(out), "--set", "no_such=1"],
         [take],
