@@ -40,6 +40,7 @@ from .errors import CalibrationError, DegenerateError, InputError
 from .files.kept_keypoints import KeptKeypoints, read_kept, write_kept
 from .files.solution import write_solution
 from .geometry.association import choose_people
+from .geometry.score_noise import with_measured_scores
 from .geometry.triangulation import triangulate
 from .ground import on_the_ground
 from .keypoints import on_one_layout, resample
@@ -167,6 +168,9 @@ def _motion(
     if take.corrections:
         report.facts["corrections"] = len(take.corrections)
     with _stage(report, progress, "joints"), threadpool_limits(1):
+        settings = take.settings.triangulation
+        guessed = [view.keypoints is not None for view in take.views]
+        views = with_measured_scores(rig, views, guessed, settings.degrees_of_freedom, settings.min_score)
         raw = triangulate(rig, views, take.settings.triangulation)
     with _stage(report, progress, "motion"), threadpool_limits(1):  # many small systems: threads only wait there
         solved, motion = estimate_motion(raw, rig, views, take.settings.motion, report)
