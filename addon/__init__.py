@@ -10,6 +10,7 @@ from bpy.props import PointerProperty
 from . import background, operators, panels, preferences, properties
 from .host.cameras import set_resolution
 from .operators.drag import end_dragging
+from .overlays import handlers
 from .scene_corrections import follow_undo, forget_session
 
 CLASSES = (*properties.CLASSES, *operators.CLASSES, *panels.CLASSES, *preferences.CLASSES)
@@ -59,6 +60,7 @@ def register() -> None:
         bpy.types.WindowManager.sightline = PointerProperty(type=properties.SIGHTLINE_PG_status)
         for name, handler in _HANDLERS:
             getattr(bpy.app.handlers, name).append(handler)
+        handlers.add_handlers()
         undo.pop_all()
 
 
@@ -67,6 +69,7 @@ def unregister() -> None:
     end_dragging()
     forget_session()
     background.end_all()
+    handlers.remove_handlers()
     for name, handler in reversed(_HANDLERS):
         getattr(bpy.app.handlers, name).remove(handler)
     del bpy.types.WindowManager.sightline

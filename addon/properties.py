@@ -161,6 +161,42 @@ class SIGHTLINE_PG_correction(bpy.types.PropertyGroup):
     enabled: BoolProperty(default=True)
 
 
+class SIGHTLINE_PG_doubt(bpy.types.PropertyGroup):
+    """One span that should not be trusted; the group's own name is its joints'."""
+
+    reason: StringProperty()
+    first: IntProperty(description="Scene frame")
+    last: IntProperty(description="Scene frame, inclusive")
+
+
+class SIGHTLINE_PG_overlay(bpy.types.PropertyGroup):
+    """What is drawn of the uncertainty, and where the look for the worst frame is."""
+
+    bones: BoolProperty(name="Bones", description="Colour the bones by how sure their joints are, in this frame")
+    ellipsoids: BoolProperty(name="Ellipsoids", description="Fill the ellipsoids with the colour of their size")
+    band: BoolProperty(
+        name="Band in Timeline", default=True, description="How sure every frame is, below the timeline's keys"
+    )
+    band_of: EnumProperty(
+        name="Band Of",
+        items=[
+            ("WORST", "Worst Joint", "The least sure joint of every frame"),
+            ("MEDIAN", "Median", "The joint in the middle"),
+        ],
+    )
+    legend: BoolProperty(name="Legend", default=True, description="What the colours mean, in the 3D view's corner")
+    plates: BoolProperty(
+        name="Overlay on Footage", default=True, description="The overlays that are switched on for single cameras"
+    )
+    skeleton: BoolProperty(name="Skeleton", default=True, description="The solved skeleton, through the lens")
+    keypoints: BoolProperty(name="Keypoints", default=True, description="The 2D keypoints that were found")
+    share: EnumProperty(items=[(share, f"{share} %", "") for share in ("50", "90", "95")], default="90")
+    doubts: CollectionProperty(type=SIGHTLINE_PG_doubt)
+    doubt_index: IntProperty()
+    visited: StringProperty(description="Frames of the take, as a JSON list")
+    told: StringProperty()
+
+
 class SIGHTLINE_PG_scene(bpy.types.PropertyGroup):
     """What a scene knows of its takes."""
 
@@ -261,6 +297,7 @@ class SIGHTLINE_PG_scene(bpy.types.PropertyGroup):
     report_path: StringProperty(subtype="FILE_PATH")
     summary: StringProperty(description="Lines of text")
     solved_take_path: StringProperty(subtype="FILE_PATH", description="The take file of the last solve")
+    overlay: PointerProperty(type=SIGHTLINE_PG_overlay)
     looked_through: PointerProperty(type=bpy.types.Object)
     # Corrections:
     corrections: CollectionProperty(type=SIGHTLINE_PG_correction)
@@ -297,6 +334,8 @@ CLASSES = (
     SIGHTLINE_PG_board,
     SIGHTLINE_PG_joint,
     SIGHTLINE_PG_correction,
+    SIGHTLINE_PG_doubt,
+    SIGHTLINE_PG_overlay,
     SIGHTLINE_PG_scene,
     SIGHTLINE_PG_status,
 )

@@ -22,10 +22,12 @@ from .host.export_formats import check_formats, file_name
 from .host.parts import ensure_take_collection
 from .host.scene import BuiltScene, Prepared, build_steps, prepare, take_info
 from .job import Event, Job, foreign_environment, worker_command
+from .overlays.shown import remember_uncertainty
 from .preferences import chosen_python
 from .properties import read_settings, settings_as_text
 from .scene_corrections import kept_path, load_corrections, solved_take
 from .scene_take import write_scene_take
+from .trusting import remember_trust
 
 POLL_S = 0.05
 SOLUTION = "sightline_solution"  # where a take's collection remembers the file of its solution
@@ -110,7 +112,9 @@ def start(request: Request) -> Job:
 
 def read_result(solution_file: Path) -> Prepared:
     """Read the child's result and compute what the scene will show; touches no bpy, so it may run in a thread."""
-    return prepare(read_solution(solution_file))
+    solution = read_solution(solution_file)
+    remember_uncertainty(solution_file, solution)
+    return prepare(solution)
 
 
 def enter_steps(context: bpy.types.Context, request: Request, prepared: Prepared) -> Generator[float, None, BuiltScene]:
@@ -131,6 +135,7 @@ def enter_steps(context: bpy.types.Context, request: Request, prepared: Prepared
     kept.summary = "\n".join(summary(prepared.solution))
     kept.solved_take_path = str(request.take.path)
     load_corrections(scene)
+    remember_trust(scene, request.take.name, request.out)
     return built
 
 

@@ -142,7 +142,7 @@ def action_fingerprint(item: bpy.types.Object) -> str:
 def bag_digest(action: bpy.types.Action) -> str:
     """Return a hash of an action's keys."""
     pieces: list[bytes | str] = []
-    for curve in _curves(action):
+    for curve in action_curves(action):
         keys = np.empty((len(curve.keyframe_points), 2), dtype=np.float32)
         curve.keyframe_points.foreach_get("co", keys.ravel())
         state = f"{curve.data_path} {curve.array_index} {curve.mute} {len(curve.modifiers)} {curve.extrapolation}"
@@ -162,7 +162,8 @@ def _holds_our_layers(track: bpy.types.NlaTrack) -> bool:
     return track.mute and bool(ours) and all(ours)
 
 
-def _curves(action: bpy.types.Action) -> list[bpy.types.FCurve]:
+def action_curves(action: bpy.types.Action) -> list[bpy.types.FCurve]:
+    """Return all curves of an action, of any version."""
     if not hasattr(action, "layers"):
         return list(action.fcurves)
     strips = [strip for layer in action.layers for strip in layer.strips]

@@ -1,6 +1,6 @@
 """What the buttons do: each collects its input, calls one function, and reports in one line."""
 
-from . import cameras, corrections, drag, export, footage, layers, results, solve
+from . import cameras, corrections, drag, export, footage, layers, results, solve, uncertainty
 
 CLASSES = (
     *footage.CLASSES,
@@ -11,4 +11,5 @@ CLASSES = (
     *layers.CLASSES,
     *corrections.CLASSES,
     *drag.CLASSES,
+    *uncertainty.CLASSES,
 )

@@ -31,6 +31,16 @@ def refuse(operator: bpy.types.Operator, problem: Exception) -> set[str]:
     return {"CANCELLED"}
 
 
+def drawn(what: str, draw: Callable[[], None]) -> bool:
+    """Draw, and return whether it went well; a failure is one line in the log, since no operator stands behind it."""
+    try:
+        draw()
+    except Exception as problem:  # noqa: BLE001 - the outermost frame of a draw handler, which Blender would repeat
+        log.error("%s stopped: %s: %s", what, type(problem).__name__, " ".join(str(problem).split()))
+        return False
+    return True
+
+
 def show(context: bpy.types.Context, share: float, text: str) -> None:
     """Tell in the panel how far the work is."""
     status = context.window_manager.sightline

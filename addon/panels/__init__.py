@@ -1,11 +1,12 @@
 """The sidebar tab Sightline of the 3D view: panels draw, operators work. Their order here is their order there."""
 
-from . import cameras, corrections, export, footage, layers, results, solve
+from . import cameras, corrections, export, footage, layers, results, solve, uncertainty
 
 CLASSES = (
     *solve.CLASSES,
     *footage.CLASSES,
     *cameras.CLASSES,
+    *uncertainty.CLASSES,
     *layers.CLASSES,
     *results.CLASSES,
     *export.CLASSES,

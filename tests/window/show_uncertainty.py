@@ -1,0 +1,203 @@
+"""In a real Blender's window: enters a solved take, switches every overlay on in turn, and takes its picture.
+
+Words after --: folder of the project, take.toml, folder of its solution, folder of the pictures. Also leaves
+`drawn.json`, what the drawing of one frame cost the processor, and `failing.json`, whether an overlay that fails stops.
+"""
+
+import importlib.util
+import json
+import statistics
+import subprocess
+import sys
+import traceback
+from collections.abc import Generator
+from pathlib import Path
+
+import bpy
+
+PROJECT, TAKE, SOLVED, OUT = (Path(word) for word in sys.argv[sys.argv.index("--") + 1 :][:4])
+INSTALLED = "bl_ext.user_default.sightline"
+
+
+def load() -> None:
+    """Use the checkout in place of the installed extension, whose libraries stay in reach."""
+    if INSTALLED in sys.modules:  # not by Blender's switch, which removes the libraries
+        sys.modules[INSTALLED].unregister()
+    root = str(PROJECT)
+    spec = importlib.util.spec_from_file_location("sightline", root + "/__init__.py", submodule_search_locations=[root])
+    sys.modules["sightline"] = module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    module.register()
+
+
+def picture(name: str, crop: str = "1316x848+0+28") -> None:
+    """Take a picture of a part of the screen, in few colours: it goes into the guide."""
+    small = ["-crop", crop, "+repage", "-resize", "900x>", "-dither", "None", "-colors", "112"]
+    subprocess.run(["import", "-window", "root", *small, f"PNG8:{OUT / name}"], check=True)
+
+
+def area_of(kind: str) -> bpy.types.Area:
+    return max((a for a in bpy.context.window.screen.areas if a.type == kind), key=lambda a: a.width * a.height)
+
+
+def view_3d() -> tuple[bpy.types.Area, bpy.types.SpaceView3D]:
+    area = area_of("VIEW_3D")
+    return area, area.spaces.active
+
+
+def close_up(factor: float = 1.0) -> None:
+    """Turn the view to the person, from the front and a little above."""
+    from mathutils import Quaternion, Vector
+
+    _, space = view_3d()
+    armature = next(item for item in bpy.context.scene.objects if item.type == "ARMATURE")
+    bones = armature.pose.bones
+    centre = sum((armature.matrix_world @ bone.head for bone in bones), Vector()) / len(bones)
+    space.region_3d.view_perspective = "PERSP"
+    space.region_3d.view_location = centre
+    space.region_3d.view_rotation = Quaternion((0.82, 0.55, 0.09, 0.14))
+    space.region_3d.view_distance = 2.9 * factor
+
+
+def steps() -> Generator[float, None, None]:
+    from sightline.addon import solving  # pyright: ignore[reportMissingImports]
+    from sightline.addon.overlays import handlers as overlays  # pyright: ignore[reportMissingImports]
+
+    for item in list(bpy.context.scene.objects):
+        bpy.data.objects.remove(item)
+    request = solving.request_for(TAKE, SOLVED)
+    solving.enter(bpy.context, request, SOLVED / "solution.npz")
+    scene = bpy.context.scene
+    known = scene.sightline.overlay
+    area, space = view_3d()
+    space.show_region_ui = True
+    timeline = area_of("DOPESHEET_EDITOR")
+    yield 1.0
+    region = next(r for r in area.regions if r.type == "UI")
+    for _ in range(20):
+        yield 0.5
+        try:
+            region.active_panel_category = "Sightline"
+            break
+        except (AttributeError, TypeError):
+            continue
+    for other in scene.objects:
+        other.select_set(False)
+    with bpy.context.temp_override(area=timeline, region=next(r for r in timeline.regions if r.type == "WINDOW")):
+        bpy.ops.action.view_all()
+    bpy.ops.sightline.worst_frame()
+    close_up()
+    known.bones = True
+    yield 2.0
+    picture("bones.png")
+    known.bones, known.ellipsoids = False, True
+    close_up(0.8)
+    yield 2.0
+    picture("ellipsoids.png")
+    bpy.ops.sightline.ellipsoid_share(share="50")
+    yield 2.0
+    picture("ellipsoids_50.png")
+    bpy.ops.sightline.ellipsoid_share(share="90")
+    known.bones = True
+    yield from costs(overlays, scene, "bones and ellipsoids")
+    known.ellipsoids = known.bones = False
+    for number, camera in enumerate([item for item in scene.objects if item.type == "CAMERA"][:2]):
+        bpy.ops.sightline.toggle_plate(view=camera["sightline_view"])
+        with bpy.context.temp_override(area=area, region=next(r for r in area.regions if r.type == "WINDOW")):
+            bpy.ops.sightline.look_through(view=camera["sightline_view"])
+            bpy.ops.view3d.view_center_camera()
+        bpy.ops.sightline.worst_frame(restart=True)
+        yield 2.0
+        picture(f"plate_{number}.png")
+        if number == 0:
+            yield from costs(overlays, scene, "footage")
+        for background in camera.data.background_images:
+            background.clip_user.use_render_undistorted = not background.clip_user.use_render_undistorted
+        yield 2.0
+        picture(f"plate_{number}_other.png")
+    if known.doubts:
+        yield from panel_picture(area)
+        area.ui_type = "DOPESHEET"
+        yield 1.0
+        bpy.ops.sightline.select_doubt(index=0)
+        bpy.ops.sightline.mark_doubts()
+        yield 1.0
+        with bpy.context.temp_override(area=area, region=next(r for r in area.regions if r.type == "WINDOW")):
+            bpy.ops.action.view_all()
+        yield 2.0
+        picture("doubts.png")
+        area.ui_type = "VIEW_3D"
+    yield from fails_once(overlays, known)
+
+
+def panel_picture(area: bpy.types.Area) -> Generator[float, None, None]:
+    """Scroll the sidebar down to our panels, and take its picture."""
+    sidebar = next(r for r in area.regions if r.type == "UI")
+    with bpy.context.temp_override(area=area, region=sidebar):
+        bpy.ops.view2d.scroll_down(deltax=0, deltay=-470)
+    area.tag_redraw()
+    yield 2.0
+    picture("panel.png", f"290x760+{sidebar.x}+56")
+
+
+def fails_once(overlays: object, known: bpy.types.PropertyGroup) -> Generator[float, None, None]:
+    """See that an overlay whose drawing fails stops itself and starts again when it is switched off and on."""
+    from sightline.addon.overlays import bodies  # pyright: ignore[reportMissingImports]
+
+    area, _ = view_3d()
+    before, calls = bodies.bone_lines, []
+    bodies.bone_lines = lambda *_: calls.append(1) or 1 / 0
+    known.bones = True
+    for _ in range(4):
+        area.tag_redraw()
+        yield 0.8
+    found = {"failing drawings": len(calls), "stopped": overlays.stopped()}
+    bodies.bone_lines = before
+    known.bones = False
+    area.tag_redraw()
+    yield 1.0
+    known.bones = True
+    area.tag_redraw()
+    yield 1.0
+    found["stopped after switching"] = overlays.stopped()
+    (OUT / "failing.json").write_text(json.dumps(found))
+
+
+def costs(overlays: object, scene: bpy.types.Scene, what: str) -> Generator[float, None, None]:
+    """Measure what the overlays cost over some frames."""
+    spent: dict[str, list[float]] = {}
+    for frame in range(scene.frame_start, min(scene.frame_start + 12, scene.frame_end)):
+        scene.frame_set(frame)
+        overlays.SPENT_S.clear()
+        yield 0.8
+        for name, seconds in overlays.SPENT_S.items():
+            spent.setdefault(name, []).append(seconds * 1000)
+    found = {name: round(statistics.median(values), 2) for name, values in spent.items()}
+    found["together"] = round(sum(found.values()), 2)
+    known = json.loads((OUT / "drawn.json").read_text()) if (OUT / "drawn.json").exists() else {}
+    known |= {"blender": bpy.app.version_string, f"median ms: {what}": found}
+    (OUT / "drawn.json").write_text(json.dumps(known))
+
+
+def start() -> None:
+    """Go on from a timer: between the steps Blender draws."""
+    going = steps()
+
+    def step() -> float | None:
+        try:
+            return next(going)
+        except StopIteration:
+            bpy.ops.wm.quit_blender()
+        except Exception:  # noqa: BLE001 (the outermost frame)
+            (OUT / "failed.txt").write_text(traceback.format_exc())
+            picture("failed.png")
+            bpy.ops.wm.quit_blender()
+        return None
+
+    bpy.app.timers.register(step, first_interval=2.0)
+
+
+bpy.context.preferences.view.show_splash = False
+OUT.mkdir(parents=True, exist_ok=True)
+load()
+start()
