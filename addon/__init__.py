@@ -7,7 +7,7 @@ import bpy
 from bpy.app.handlers import persistent
 from bpy.props import PointerProperty
 
-from . import background, operators, panels, preferences, properties
+from . import background, errands, operators, panels, preferences, properties
 from .host.cameras import set_resolution
 from .operators.drag import end_dragging
 from .overlays import handlers
@@ -70,6 +70,7 @@ def unregister() -> None:
     forget_session()
     background.end_all()
     handlers.remove_handlers()
+    errands.end()
     for name, handler in reversed(_HANDLERS):
         getattr(bpy.app.handlers, name).remove(handler)
     del bpy.types.WindowManager.sightline

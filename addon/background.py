@@ -160,12 +160,18 @@ def begin(wanted: Wanted) -> Run:
 
 
 def enqueue(wanted: Wanted) -> int:
-    """Let a solve wait for those before it; one of the same take that waits already gives way.
+    """Let a solve wait for those before it; the same that waits already gives way.
 
     Returns:
         How many come before it, the running one included.
     """
-    _State.waiting = (*(other for other in _State.waiting if not _same(other, wanted)), wanted)
+    mode = (wanted.request.again, wanted.request.so_far)
+    kept = [
+        other
+        for other in _State.waiting
+        if not (_same(other, wanted) and (other.request.again, other.request.so_far) == mode)
+    ]
+    _State.waiting = (*kept, wanted)
     return len(_State.waiting)
 
 

@@ -10,7 +10,10 @@ import bpy
 from bpy.props import BoolProperty, StringProperty
 
 from ..inference.errors import InputError
+from .panels.models import draw_models
+from .panels.tab import say
 
+WIDTH = 100  # letters of a line
 PACKAGE = __package__.rpartition(".")[0]  # the extension, as Blender knows it
 # What the worker imports, as in pyproject.toml, and what fetching converts with; the GPU runtime is added.
 NEEDED = ("numpy<3", "scipy", "opencv-python-headless", "av", "threadpoolctl", "tqdm", "onnx<1.20", "tflite")
@@ -31,8 +34,30 @@ class SIGHTLINE_AP_preferences(bpy.types.AddonPreferences):
         description="Fetch may download networks from the Python package index; nothing else goes online",
     )
 
-    def draw(self, _context: bpy.types.Context) -> None:
-        self.layout.prop(self, "python")
+    def draw(self, context: bpy.types.Context) -> None:
+        layout, status = self.layout, context.window_manager.sightline
+        box = layout.box()
+        box.label(text="Python that solves", icon="CONSOLE")
+        row = box.row(align=True)
+        row.prop(self, "python", text="")
+        row.operator("sightline.test_python", text="Test")
+        box.label(text=f"Empty: Blender's own, on the CPU. {hint()}")
+        say(box, environment_command(), "BLANK1", WIDTH)
+        box.operator("sightline.copy_command", icon="COPYDOWN")
+        if status.errand:
+            row = layout.row(align=True)
+            row.progress(factor=status.errand_share, text=status.errand)
+            row.operator("sightline.cancel_errand", text="", icon="CANCEL")
+        else:
+            say(layout, status.errand_result, "ERROR" if status.errand_failed else "CHECKMARK", WIDTH)
+        draw_models(layout.box(), self)
+
+
+def hint(macos: bool = sys.platform == "darwin") -> str:
+    """Say what another Python is good for on this system."""
+    if macos:
+        return "There is no faster runtime for macOS; this makes a Python of your own:"
+    return f"With an NVIDIA GPU this in a terminal makes {environment_python()}, to be chosen here:"
 
 
 def preferences() -> SIGHTLINE_AP_preferences | None:

@@ -326,6 +326,11 @@ class SIGHTLINE_PG_status(bpy.types.PropertyGroup):
     share: FloatProperty(min=0, max=1)
     text: StringProperty()
     again_problem: StringProperty(description="Why the last Solve Again did not work")
+    # Of the errand that runs beside it (see errands.py):
+    errand: StringProperty(description="What is being done; empty: nothing")
+    errand_share: FloatProperty(min=0, max=1)
+    errand_result: StringProperty(description="What came of the last one")
+    errand_failed: BoolProperty()
 
 
 CLASSES = (

@@ -74,6 +74,7 @@ def build_parser() -> argparse.ArgumentParser:
     add.add_argument("card", type=Path, metavar="CARD.toml")
     fetch = actions.add_parser("fetch", help="download a pack (the only command that goes online)")
     fetch.add_argument("pack", nargs="?", default="blazepose", metavar="PACK")
+    fetch.add_argument("--progress", choices=("bar", "json"), default="bar", help="how progress is shown")
     return parser
 
 
@@ -187,7 +188,8 @@ def _detect(options: argparse.Namespace) -> None:
 
 def _models(options: argparse.Namespace) -> None:
     if options.action == "fetch":
-        for path in fetch_pack(options.pack, BarProgress(sys.stderr)):
+        progress = JsonProgress(sys.stdout) if options.progress == "json" else BarProgress(sys.stderr)
+        for path in fetch_pack(options.pack, progress):
             sys.stdout.write(f"{path}\n")
     elif options.action == "add":
         sys.stdout.write(f"added {add_model(options.card).name}\n")

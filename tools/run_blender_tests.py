@@ -21,8 +21,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))  # run as a script, this folder stands first on the path and the project does not
 
-from tools.build_extension import this_platform  # noqa: E402
 from tests.keypoint_take import write_take  # noqa: E402
+from tools.build_extension import this_platform  # noqa: E402
 from tools.dev import DevError, run_bounded, say  # noqa: E402
 
 PYTHON = "3.14"  # of Debian sid

@@ -1,6 +1,6 @@
 """What the buttons do: each collects its input, calls one function, and reports in one line."""
 
-from . import cameras, corrections, drag, export, footage, layers, results, solve, uncertainty
+from . import cameras, corrections, drag, example, export, footage, layers, models, results, solve, uncertainty
 
 CLASSES = (
     *footage.CLASSES,
@@ -12,4 +12,6 @@ CLASSES = (
     *corrections.CLASSES,
     *drag.CLASSES,
     *uncertainty.CLASSES,
+    *models.CLASSES,
+    *example.CLASSES,
 )

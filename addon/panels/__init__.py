@@ -1,6 +1,6 @@
 """The sidebar tab Sightline of the 3D view: panels draw, operators work. Their order here is their order there."""
 
-from . import cameras, corrections, export, footage, layers, results, solve, uncertainty
+from . import cameras, corrections, export, footage, layers, models, results, solve, uncertainty
 
 CLASSES = (
     *solve.CLASSES,
@@ -12,4 +12,5 @@ CLASSES = (
     *export.CLASSES,
     *corrections.CLASSES,
     *solve.LAST,
+    *models.CLASSES,
 )

@@ -3,6 +3,7 @@
 
 import bpy
 
+from ..known_models import missing_detector
 from ..scene_take import missing_cameras
 from .tab import Tab, say, step_header
 
@@ -71,7 +72,10 @@ class SIGHTLINE_PT_person(Tab, bpy.types.Panel):
         layout.prop(known, "take_name")
         layout.prop(known, "persons")
         layout.prop(known, "height_m")
-        layout.prop(known, "detector")
+        row = layout.row(align=True)
+        row.prop(known, "detector")
+        row.menu("SIGHTLINE_MT_detectors", text="", icon="DOWNARROW_HLT")
+        say(layout, missing_detector(known.detector))
 
 
 CLASSES = (SIGHTLINE_PT_cameras, SIGHTLINE_PT_person)

@@ -18,6 +18,8 @@ class SIGHTLINE_PT_solve(Tab, bpy.types.Panel):
         status = context.window_manager.sightline
         if not chosen.views:
             layout.prop(chosen, "take_path")
+            if not chosen.take_path:
+                layout.operator("sightline.load_example", icon="OUTLINER_OB_ARMATURE")
         layout.prop(chosen, "output_path")
         if status.running:
             layout.progress(factor=status.share, text=status.text)

@@ -21,11 +21,11 @@ def step_header(layout: bpy.types.UILayout, missing: str, begun: bool) -> None:
     layout.label(text="", icon=done)
 
 
-def say(layout: bpy.types.UILayout, text: str, icon: str = "ERROR") -> None:
+def say(layout: bpy.types.UILayout, text: str, icon: str = "ERROR", width: int = _WIDTH) -> None:
     """Write a sentence in as many lines as it takes; nothing for an empty one."""
     if not text:
         return
     column = layout.column(align=True)
     column.scale_y = 0.8
-    for number, line in enumerate(textwrap.wrap(text, _WIDTH)):
+    for number, line in enumerate(textwrap.wrap(text, width)):
         column.label(text=line, icon=icon if number == 0 else "BLANK1")

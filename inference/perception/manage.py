@@ -1,12 +1,14 @@
-"""The models on this machine: list them, and add a card of one's own."""
+"""The models on this machine: list them, add a card of one's own, remove it again."""
 
 from __future__ import annotations
 
 import json
 import re
 import tomllib
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from ..errors import ModelError
 from .card import _DECODER_SETTINGS as DECODER_SETTINGS
@@ -29,6 +31,14 @@ class ModelEntry:
     layout: str = ""
     licence: str = ""
     sha256: str = ""
+    provenance: str = ""
+    accuracy: Mapping[str, Any] = field(default_factory=dict)  # as measured, from the card
+    origin: str = "own"  # or "bundled"; "fetched": its network lies in the user's folder
+
+    @property
+    def accuracy_text(self) -> str:
+        """The measured accuracy in one line, "" where the card states none."""
+        return ", ".join(f"{key} {value}" for key, value in self.accuracy.items())
 
     @property
     def line(self) -> str:
@@ -59,11 +69,15 @@ def list_models() -> list[ModelEntry]:
 
 
 def _entry(name: str, path: Path) -> ModelEntry:
+    origin = "own" if path.parent == user_model_folder() else "bundled"
     try:
         card = read_card(path)
     except ModelError as error:
-        return ModelEntry(name, path, state=str(error))
-    return ModelEntry(name, path, "ready", card.kind, card.layout, card.licence, card.sha256)
+        return ModelEntry(name, path, state=str(error), origin=origin)
+    if origin == "bundled" and card.path.parent == user_model_folder():
+        origin = "fetched"
+    facts = (card.kind, card.layout, card.licence, card.sha256, card.provenance, card.accuracy)
+    return ModelEntry(name, path, "ready", *facts, origin)
 
 
 def add_model(card_path: Path) -> ModelCard:
@@ -93,6 +107,25 @@ def add_model(card_path: Path) -> ModelCard:
     write_atomically(folder / network, card.path.read_bytes())
     write_atomically(folder / f"{card.name}.toml", text.encode())
     return read_card(folder / f"{card.name}.toml", folders=())
+
+
+def remove_model(name: str) -> None:
+    """Remove a model of one's own: its card and its network in the user's models folder.
+
+    Raises:
+        ModelError: there is none of that name, it is not the user's own, or the files cannot be removed.
+    """
+    folder = user_model_folder()
+    card = folder / f"{name}.toml"
+    if (CARDS / card.name).exists():
+        raise ModelError(f"the model {name!r} belongs to Sightline; only models of your own can be removed")
+    if not _SAFE_NAME.fullmatch(name) or not card.is_file():
+        raise ModelError(f"no model of your own is called {name!r} in {folder}")
+    try:
+        for path in (card, folder / f"{name}.onnx"):  # the card first: it never stands without its network
+            path.unlink(missing_ok=True)
+    except OSError as error:
+        raise ModelError(f"{error.filename} cannot be removed: {error.strerror}") from error
 
 
 def _check_name(card_path: Path, name: str) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from inference.errors import ModelError
 from inference.perception.card import find_card, sha256_of
-from inference.perception.manage import add_model, list_models
+from inference.perception.manage import add_model, list_models, remove_model
 
 onnx = pytest.importorskip("onnx", reason="makes the networks of these tests")
 
@@ -123,3 +123,30 @@ def test_list_names_every_card_with_its_state(tmp_path: Path, models: Path) -> N
     assert not entries["blazepose"].ready
     assert "fetch" in entries["blazepose"].state
     assert list(entries) == sorted(entries)
+
+
+def test_an_own_model_says_where_it_comes_from_and_can_be_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SIGHTLINE_MODELS", str(tmp_path / "models"))
+    card = write_card(tmp_path / "download")
+    card.write_text(card.read_text() + "[accuracy]\nwithin_5_px = 0.92\n")
+    add_model(card)
+    (mine,) = [model for model in list_models() if model.name == "mine"]
+    assert (mine.origin, mine.provenance, mine.accuracy_text) == ("own", "made for this test", "within_5_px 0.92")
+    remove_model("mine")
+    assert list((tmp_path / "models").iterdir()) == []
+    assert all(model.origin != "own" for model in list_models())
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [("blazepose", "belongs to Sightline"), ("nosuch", "no model of your own"), ("../mine", "no model of your own")],
+)
+def test_only_own_models_are_removed(name: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SIGHTLINE_MODELS", str(tmp_path / "models"))
+    add_model(write_card(tmp_path / "download"))
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(ModelError, match=message):
+        remove_model(name)
+    assert sorted(tmp_path.rglob("*")) == before

@@ -1,0 +1,61 @@
+"""The models: a list in the preferences, a menu in the step Person."""
+# pyright: reportAttributeAccessIssue=false, reportOptionalMemberAccess=false, reportArgumentType=false
+
+import bpy
+
+from ...inference.perception.manage import ModelEntry
+from ..known_models import detectors, download_note, known_models, missing_packs
+from .tab import say
+
+_WIDTH = 100  # letters of a line in the preferences
+_ICONS = {"bundled": "PACKAGE", "fetched": "IMPORT", "own": "USER"}
+
+
+class SIGHTLINE_MT_detectors(bpy.types.Menu):
+    """The detectors on this machine."""
+
+    bl_label = "Detectors"
+
+    def draw(self, _context: bpy.types.Context) -> None:
+        for model in detectors():
+            text = f"{model.name} ({model.layout}, {model.licence})"
+            self.layout.operator("sightline.choose_detector", text=text).detector = model.name
+        if not detectors():
+            self.layout.label(text="None; see the preferences of Sightline", icon="ERROR")
+
+
+def draw_models(layout: bpy.types.UILayout, chosen: bpy.types.AddonPreferences) -> None:
+    """Draw the list of models with what is known of each, and what can be done."""
+    row = layout.row(align=True)
+    row.label(text="Models", icon="OUTLINER_OB_ARMATURE")
+    row.operator("sightline.add_model", icon="ADD")
+    row.operator("sightline.refresh_models", text="", icon="FILE_REFRESH")
+    for model in known_models():
+        _draw_model(layout.box(), model)
+    for name in missing_packs():
+        box = layout.box()
+        box.label(text=f"The pack {name} is not complete: Fetch gets {download_note(name)}", icon="INTERNET")
+        row = box.row()
+        row.prop(chosen, "allow_fetch")
+        row.operator("sightline.fetch_models", icon="IMPORT").pack = name
+
+
+def _draw_model(box: bpy.types.UILayout, model: ModelEntry) -> None:
+    row = box.row(align=True)
+    icon = _ICONS[model.origin] if model.ready else "ERROR"
+    row.label(text=f"{model.name}: {model.origin if model.ready else 'cannot be used'}", icon=icon)
+    if model.origin == "own":
+        row.operator("sightline.remove_model", text="", icon="TRASH").model = model.name
+    column = box.column()
+    column.scale_y = 0.8
+    if not model.ready:
+        say(column, model.state, "BLANK1", _WIDTH)
+        return
+    layout_text = f", keypoints {model.layout}" if model.layout else ""
+    say(column, f"{model.kind}{layout_text}; licence {model.licence}", "BLANK1", _WIDTH)
+    say(column, f"Source: {model.provenance}", "BLANK1", _WIDTH)
+    say(column, f"Measured: {model.accuracy_text or 'nothing stated'}", "BLANK1", _WIDTH)
+    say(column, f"sha256 {model.sha256}", "BLANK1", _WIDTH)
+
+
+CLASSES = (SIGHTLINE_MT_detectors,)

@@ -1,0 +1,190 @@
+"""The preferences: another Python that is tried for real, the command that makes one, the models."""
+
+import importlib
+import os
+import shlex
+import sys
+import time
+import tomllib
+from pathlib import Path
+
+import bpy
+import pytest
+from sightline.addon import errands, known_models, preferences, solving
+from sightline.addon.job import foreign_environment
+from sightline.addon.operators import example
+from sightline.addon.operators.models import describe_python
+from sightline.addon.preferences import PACKAGE, environment_command, hint
+from sightline.addon.scene_take import missing_cameras, missing_footage
+from sightline.inference.errors import InputError
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture
+def enabled(registered, empty_scene, monkeypatch, tmp_path):
+    """Our preferences, as of an enabled extension; models in a folder of their own."""
+    monkeypatch.setenv("SIGHTLINE_MODELS", str(tmp_path / "models"))
+    known_models.forget_models()
+    entry = bpy.context.preferences.addons.new()
+    entry.module = PACKAGE
+    yield entry.preferences
+    errands.end()
+    bpy.context.preferences.addons.remove(entry)
+    known_models.forget_models()
+
+
+def finished(limit_s=60.0):
+    """Poll the errand as Blender's timer does; return what came of it, and whether it failed."""
+    end = time.monotonic() + limit_s
+    while errands.poll() is not None:
+        assert time.monotonic() < end
+        time.sleep(0.02)
+    status = bpy.context.window_manager.sightline
+    return status.errand_result, status.errand_failed
+
+
+def test_without_an_enabled_extension_blenders_own_python_solves(registered):
+    assert preferences.preferences() is None and preferences.chosen_python() == ""
+
+
+def test_blenders_own_python_is_tried(enabled, monkeypatch, blazepose_card):
+    monkeypatch.delenv("SIGHTLINE_MODELS")
+    assert bpy.ops.sightline.test_python() == {"FINISHED"}
+    assert not bpy.ops.sightline.test_python.poll()
+    text, failed = finished()
+    assert not failed and "images/s on cpu" in text and text.startswith("Python 3.11")
+
+
+def test_a_python_that_lacks_something_says_exactly_what(enabled, tmp_path):
+    """A bare environment: the reason and the command that mends it."""
+    import venv
+
+    venv.create(tmp_path / "bare", with_pip=False, symlinks=True)
+    enabled.python = str(tmp_path / "bare" / "bin" / "python")
+    bpy.ops.sightline.test_python()
+    text, failed = finished()
+    assert failed and text.endswith(f"cannot import numpy; run: {enabled.python} -m pip install numpy")
+
+
+def test_a_python_that_is_not_there_or_is_none(enabled, tmp_path):
+    enabled.python = str(tmp_path / "nothing")
+    with pytest.raises(RuntimeError, match="is not there; choose another"):
+        bpy.ops.sightline.test_python()
+    with pytest.raises(InputError, match="is not there"):
+        solving.start(None)
+    enabled.python = str(ROOT / "README.md")
+    with pytest.raises(RuntimeError, match="README.md could not be started"):
+        bpy.ops.sightline.test_python()
+
+
+def test_the_chosen_python_solves_and_sees_nothing_of_blenders(enabled, monkeypatch, tmp_path):
+    seen = {}
+    monkeypatch.setattr(solving, "Job", lambda command, environment: seen.update(command=command, env=environment))
+    chosen = tmp_path / "python"
+    chosen.touch()
+    enabled.python = str(chosen)
+    (tmp_path / "rig.toml").touch()
+    text = '[take]\nname = "a"\n[calibration]\nsource = "rig.toml"\n'
+    for view in ("cam01", "cam02"):
+        (tmp_path / view).mkdir()
+        text += f'[[view]]\nname = "{view}"\nkeypoints = "{view}"\nkeypoint_layout = "coco_17"\nfps = 30\n'
+    (tmp_path / "take.toml").write_text(text)
+    solving.start(solving.request_for(tmp_path / "take.toml"))
+    assert seen["command"][0] == str(chosen) and seen["env"]["PYTHONPATH"] == str(ROOT)
+
+
+def test_a_foreign_python_keeps_its_own_packages():
+    found = foreign_environment({"PYTHONPATH": "/mine", "PYTHONHOME": "/blender", "A": "b"})
+    assert found["PYTHONPATH"] == str(ROOT) and "PYTHONHOME" not in found and found["A"] == "b"
+
+
+def test_the_command_installs_what_the_worker_needs():
+    with (ROOT / "pyproject.toml").open("rb") as file:
+        project = tomllib.load(file)["project"]
+    wanted = {name.split(">")[0].split("<")[0] for name in project["dependencies"]} - {"onnxruntime"}
+    wanted |= {name.split("<")[0] for name in project["optional-dependencies"]["fetch"]}
+    assert {name.split("<")[0] for name in preferences.NEEDED} == wanted
+    linux = shlex.split(environment_command(windows=False, macos=False))
+    assert linux[:3] == ["python3.11", "-m", "venv"] and linux[-1] == "onnxruntime-gpu[cuda,cudnn]"
+    assert linux[3] + "/bin/python" == preferences.environment_python(windows=False)
+    windows = environment_command(windows=True, macos=False)
+    assert windows.startswith("py -3.11 -m venv") and '"numpy<3"' in windows
+    assert environment_command(windows=False, macos=True).endswith(" onnxruntime")
+    assert "no faster runtime" in hint(macos=True) and "NVIDIA" in hint(macos=False)
+
+
+def test_what_a_probe_says_is_one_sentence():
+    said = {"python": "3.12.1", "onnxruntime": "1.20", "providers": ["cuda", "cpu"], "network": "blazepose",
+            "images_per_s": 412.6, "provider": "cpu", "notes": ["cuda was asked for"]}  # fmt: skip
+    text = "Python 3.12.1 with ONNX Runtime 1.20 (cuda, cpu): blazepose does 413 images/s on cpu. cuda was asked for"
+    assert describe_python(said) == text
+
+
+def test_models_are_added_listed_chosen_and_removed(enabled, tmp_path):
+    pytest.importorskip("onnx")
+    sys.path.insert(0, str(ROOT / "tests" / "inference" / "perception"))
+    try:
+        write_card = importlib.import_module("test_manage").write_card
+    finally:
+        sys.path.pop(0)
+    card = write_card(tmp_path / "download")
+    assert "mine" not in {model.name for model in known_models.known_models()}
+    assert bpy.ops.sightline.add_model(filepath=str(card)) == {"FINISHED"}
+    assert [m.origin for m in known_models.known_models() if m.name == "mine"] == ["own"]
+    assert bpy.ops.sightline.choose_detector(detector="mine") == {"FINISHED"}
+    assert bpy.context.scene.sightline.detector == "mine"
+    assert "No detector is called 'mine'" in known_models.missing_detector("mine")  # it finds boxes alone
+    with pytest.raises(RuntimeError, match="belongs to Sightline"):
+        bpy.ops.sightline.remove_model(model="blazepose")
+    assert bpy.ops.sightline.remove_model(model="mine") == {"FINISHED"}
+    assert "mine" not in {model.name for model in known_models.known_models()}
+
+
+def test_a_card_that_is_none_is_refused_in_one_line(enabled, tmp_path):
+    (tmp_path / "card.toml").write_text("kind = 1")
+    with pytest.raises(RuntimeError, match="missing name"):
+        bpy.ops.sightline.add_model(filepath=str(tmp_path / "card.toml"))
+
+
+def test_fetching_needs_consent(enabled):
+    """And Blender's permission: the bpy module is offline."""
+    assert not bpy.app.online_access and not bpy.ops.sightline.fetch_models.poll()
+    enabled.allow_fetch = True
+    assert not bpy.ops.sightline.fetch_models.poll()
+
+
+def test_a_fetch_that_fails_is_one_line(enabled):
+    errands.begin("Fetching", "", ["-m", "inference", "models", "fetch", "nosuch", "--progress", "json"], str)
+    text, failed = finished()
+    assert failed and "unknown model pack 'nosuch'" in text and "\n" not in text
+
+
+def test_unregistering_ends_an_errand(enabled):
+    errands.begin("Waiting", "", ["-c", "import time; time.sleep(60)"], str)
+    process = errands._State.job._process
+    errands.end()
+    assert process.poll() is not None and not errands.busy()
+
+
+def test_the_example_is_loaded_outside_the_extension(enabled, monkeypatch, tmp_path):
+    monkeypatch.setattr(example, "user_folder", lambda: tmp_path / "Benutzer ä")
+    before = sorted(example.EXAMPLE.rglob("*"))
+    assert bpy.ops.sightline.load_example() == {"FINISHED"}
+    known = bpy.context.scene.sightline
+    assert [view.name for view in known.views] == ["cam01", "cam02", "cam03", "cam04"]
+    assert missing_footage(bpy.context.scene) == "" == missing_cameras(bpy.context.scene)
+    request = solving.request_from_scene(bpy.context)
+    assert (tmp_path / "Benutzer ä") in request.out.parents and request.take.name == "example"
+    assert sorted(example.EXAMPLE.rglob("*")) == before
+    assert not bpy.ops.sightline.load_example.poll()
+    video = tmp_path / "Benutzer ä" / "example take" / "videos" / "cam01.mp4"
+    video.write_bytes(b"cut off")
+    example.copy_example(tmp_path / "Benutzer ä")  # a damaged copy is mended
+    assert video.stat().st_size == (example.EXAMPLE / "videos" / "cam01.mp4").stat().st_size
+
+
+@pytest.mark.skipif(os.name != "posix" or not Path("/dev/null").exists(), reason="a folder that cannot be made")
+def test_an_example_that_cannot_be_copied_says_so():
+    with pytest.raises(InputError, match="cannot be copied to /dev/null"):
+        example.copy_example(Path("/dev/null"))
