@@ -7,13 +7,13 @@ import bpy
 from bpy.app.handlers import persistent
 from bpy.props import PointerProperty
 
-from . import background, errands, operators, panels, preferences, properties
+from . import background, errands, operators, panels, properties
 from .host.cameras import set_resolution
 from .operators.drag import end_dragging
 from .overlays import handlers
 from .scene_corrections import follow_undo, forget_session
 
-CLASSES = (*properties.CLASSES, *operators.CLASSES, *panels.CLASSES, *preferences.CLASSES)
+CLASSES = (*properties.CLASSES, *operators.CLASSES, *panels.CLASSES)
 
 
 @persistent

@@ -1,4 +1,4 @@
-"""What the user chose once for all files: another Python, and whether we may go online."""
+"""What the user chose once for all files: another Python, and whether we may go online; the command that makes one."""
 # pyright: reportAttributeAccessIssue=false, reportOptionalMemberAccess=false, reportArgumentType=false, reportInvalidTypeForm=false
 
 import os
@@ -7,50 +7,12 @@ import sys
 from pathlib import Path
 
 import bpy
-from bpy.props import BoolProperty, StringProperty
 
 from ..inference.errors import InputError
-from .panels.models import draw_models
-from .panels.tab import say
 
-WIDTH = 100  # letters of a line
 PACKAGE = __package__.rpartition(".")[0]  # the extension, as Blender knows it
 # What the worker imports, as in pyproject.toml, and what fetching converts with; the GPU runtime is added.
 NEEDED = ("numpy<3", "scipy", "opencv-python-headless", "av", "threadpoolctl", "tqdm", "onnx<1.20", "tflite")
-
-
-class SIGHTLINE_AP_preferences(bpy.types.AddonPreferences):
-    """Preferences of the extension."""
-
-    bl_idname = PACKAGE
-
-    python: StringProperty(
-        name="Python",
-        subtype="FILE_PATH",
-        description="The Python that solves, for instance one with a GPU runtime; empty: Blender's own",
-    )
-    allow_fetch: BoolProperty(
-        name="Allow Fetching Models",
-        description="Fetch may download networks from the Python package index; nothing else goes online",
-    )
-
-    def draw(self, context: bpy.types.Context) -> None:
-        layout, status = self.layout, context.window_manager.sightline
-        box = layout.box()
-        box.label(text="Python that solves", icon="CONSOLE")
-        row = box.row(align=True)
-        row.prop(self, "python", text="")
-        row.operator("sightline.test_python", text="Test")
-        box.label(text=f"Empty: Blender's own, on the CPU. {hint()}")
-        say(box, environment_command(), "BLANK1", WIDTH)
-        box.operator("sightline.copy_command", icon="COPYDOWN")
-        if status.errand:
-            row = layout.row(align=True)
-            row.progress(factor=status.errand_share, text=status.errand)
-            row.operator("sightline.cancel_errand", text="", icon="CANCEL")
-        else:
-            say(layout, status.errand_result, "ERROR" if status.errand_failed else "CHECKMARK", WIDTH)
-        draw_models(layout.box(), self)
 
 
 def hint(macos: bool = sys.platform == "darwin") -> str:
@@ -60,7 +22,7 @@ def hint(macos: bool = sys.platform == "darwin") -> str:
     return f"With an NVIDIA GPU this in a terminal makes {environment_python()}, to be chosen here:"
 
 
-def preferences() -> SIGHTLINE_AP_preferences | None:
+def preferences() -> bpy.types.AddonPreferences | None:
     """Return the preferences; None where the extension is not enabled in Blender, but only imported."""
     entry = bpy.context.preferences.addons.get(PACKAGE)
     return None if entry is None else entry.preferences
@@ -97,6 +59,3 @@ def environment_command(windows: bool = os.name == "nt", macos: bool = sys.platf
 def environment_python(windows: bool = os.name == "nt") -> str:
     """Return the Python that `environment_command` makes: what to choose above."""
     return r"%USERPROFILE%\sightline-gpu\Scripts\python.exe" if windows else "~/sightline-gpu/bin/python"
-
-
-CLASSES = (SIGHTLINE_AP_preferences,)

@@ -1,6 +1,6 @@
 """The sidebar tab Sightline of the 3D view: panels draw, operators work. Their order here is their order there."""
 
-from . import cameras, corrections, export, footage, layers, models, results, solve, uncertainty
+from . import cameras, corrections, export, footage, layers, models, preferences, results, solve, uncertainty
 
 CLASSES = (
     *solve.CLASSES,
@@ -13,4 +13,5 @@ CLASSES = (
     *corrections.CLASSES,
     *solve.LAST,
     *models.CLASSES,
+    *preferences.CLASSES,
 )
