@@ -12,7 +12,7 @@ from pathlib import Path
 import bpy
 
 from ..inference.errors import Cancelled, SolveError
-from . import solving
+from . import solving, warm
 
 STEPS_S = 0.05  # of every tick go into entering the result
 
@@ -216,4 +216,5 @@ def end_run() -> None:
 def end_all() -> None:
     """End the solve that runs, and forget what waits: with the file, or with the extension."""
     _State.waiting, _State.partial = (), None
+    warm.end_waiting()
     end_run()

@@ -224,11 +224,15 @@ class Job:
         """Ask the child to stop; if it does not, it is ended a little later, from `events` or `close`."""
         if self._cancelled_at is None:
             self._cancelled_at = time.monotonic()
-            stdin = self._process.stdin
-            with contextlib.suppress(OSError, ValueError):
-                if stdin is not None:
-                    stdin.write("cancel\n")
-                    stdin.flush()
+            self.ask("cancel")
+
+    def ask(self, word: str) -> None:
+        """Say a word to the child: ``cancel``, or ``start`` where it waits."""
+        stdin = self._process.stdin
+        with contextlib.suppress(OSError, ValueError):
+            if stdin is not None:
+                stdin.write(f"{word}\n")
+                stdin.flush()
 
     def _press(self) -> None:
         if self._cancelled_at is None or self._process.poll() is not None:

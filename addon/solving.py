@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from collections.abc import Callable, Generator, Mapping, Sequence
@@ -12,11 +13,12 @@ from pathlib import Path
 import bpy
 import numpy as np
 
-from ..inference.errors import Cancelled, InputError
+from ..inference.errors import Cancelled, InputError, SolveError
 from ..inference.files.solution import read_solution
 from ..inference.report.written import read_warnings
 from ..inference.take import Take, read_take
 from ..inference.types import Solution
+from . import warm
 from .host.export import Exported, export
 from .host.export_formats import check_formats, file_name
 from .host.parts import ensure_take_collection
@@ -104,10 +106,25 @@ def start(request: Request) -> Job:
     Raises:
         SolveError: there is no such Python.
     """
+    return warm.begin(*_child(request)) if request.again else Job(*_child(request))
+
+
+def expect_again(context: bpy.types.Context) -> None:
+    """Let a child load what Solve Again will need, while the user still corrects; in a window alone.
+
+    Where that does not work, Solve Again says why.
+    """
+    if not bpy.app.background:
+        with contextlib.suppress(SolveError):
+            warm.keep_ready(*_child(request_again(context)))
+
+
+def _child(request: Request) -> tuple[list[str], dict[str, str] | None]:
+    """Return the child's command and environment (None: this Python's)."""
     python = chosen_python()
     flags = ["--so-far"] * request.so_far + ["--again"] * request.again
     command = worker_command(request.take.path, request.out, request.settings, flags, python)
-    return Job(command, foreign_environment(os.environ) if python else None)
+    return command, foreign_environment(os.environ) if python else None
 
 
 def read_result(solution_file: Path) -> Prepared:

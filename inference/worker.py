@@ -32,10 +32,14 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--set", dest="settings", action="append", default=[], metavar="KEY=VALUE")
     parser.add_argument("--again", action="store_true", help="from the keypoints of the last solve; see solve_again")
     parser.add_argument("--so-far", action="store_true", help="the frames that a cancelled solve has looked at")
+    parser.add_argument("--wait", action="store_true", help="begin when the line `start` comes on standard input")
     options = parser.parse_args(arguments)
-    progress = JsonProgress(sys.stdout)
-    _cancel_when_parent_ends(progress)
+    progress, started = JsonProgress(sys.stdout), threading.Event()
+    _listen(progress, started)
+    if options.wait:
+        started.wait()
     try:
+        progress.check()
         take = read_take(options.take, split_overrides(options.settings))
         if options.again:
             solve_again(take, options.out, progress, lambda path: _say({"solution_file": str(path)}))
@@ -56,14 +60,16 @@ def _say(line: dict[str, object]) -> None:
     sys.stdout.flush()
 
 
-def _cancel_when_parent_ends(progress: JsonProgress) -> None:
-    """Cancel on the line ``cancel``; end at once when standard input closes."""
+def _listen(progress: JsonProgress, started: threading.Event) -> None:
+    """Cancel on the line ``cancel``, begin on ``start``; cancel and soon end when standard input closes."""
 
     def listen() -> None:
         for line in sys.stdin:
             if line.strip() == "cancel":
                 progress.cancel()
+            started.set()  # whatever was said, the waiting is over
         progress.cancel()
+        started.set()
         time.sleep(_SECONDS_TO_END)
         os._exit(Cancelled.exit_code)
 

@@ -16,6 +16,7 @@ from ..scene_corrections import (
     pinned_place,
     time_range,
 )
+from ..solving import expect_again
 from .guarded import guarded, redraw_panels
 
 
@@ -58,6 +59,7 @@ class _Correcting:
         def work() -> set[str]:
             correction = self.correction(context.scene)
             add_correction(context.scene, correction)
+            expect_again(context)
             self.report({"INFO"}, f"{correction.words[0].upper()}{correction.words[1:]}")  # type: ignore[attr-defined]
             redraw_panels(context)
             return {"FINISHED"}

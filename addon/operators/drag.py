@@ -15,6 +15,7 @@ from ...inference.shapes import FloatArray
 from ..host.camera_frame import CameraFrame, camera_frame, view_looked_through
 from ..host.keypoint_overlay import REACH_PX, Overlay, draw_overlay, nearest
 from ..scene_corrections import active_corrections, corrected_keypoints, index_at, kept_keypoints, load_corrections
+from ..solving import expect_again
 from .corrections import chosen_joint
 from .guarded import guarded
 
@@ -130,6 +131,7 @@ class SIGHTLINE_OT_drag_keypoints(bpy.types.Operator):
             corrected_keypoints(context.scene)
             if not any(self._shown(context, area) for area in context.screen.areas if area.type == "VIEW_3D"):
                 raise InputError("look through one of the take's cameras first: press one in the panel Views")
+            expect_again(context)
             _Session.handler = bpy.types.SpaceView3D.draw_handler_add(_draw, (), "WINDOW", "POST_PIXEL")
             context.workspace.status_text_set(HINT)
             context.window_manager.modal_handler_add(self)

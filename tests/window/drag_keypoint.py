@@ -76,6 +76,12 @@ def until(happened: Any, what: str) -> Generator[float, None, float]:
     return time.monotonic() - started
 
 
+def solving() -> bool:
+    """Whether Solve Again has not yet entered its result."""
+    window = bpy.context.window_manager.windows[0]
+    return any(operator.bl_idname == "SIGHTLINE_OT_solve_again" for operator in window.modal_operators)
+
+
 def drag(start: tuple[int, int], end: tuple[int, int]) -> Generator[float, None, None]:
     """Press, move in three steps, stay."""
     mouse("mousemove", *start)
@@ -134,7 +140,8 @@ def fix() -> Generator[float, None, dict[str, object]]:
     with bpy.context.temp_override(**view_3d()):
         bpy.ops.sightline.solve_again("INVOKE_DEFAULT")
     solved = yield from until(lambda: solution.stat().st_mtime_ns != old, "a new solution")
-    finished = solved + (yield from until(lambda: not status.running, "the end of the reports"))
+    entered = solved + (yield from until(lambda: not solving(), "the new motion in the scene"))
+    finished = entered + (yield from until(lambda: not status.running, "the end of the reports"))
     if status.text or status.again_problem:
         raise RuntimeError(status.text or status.again_problem)
     yield 1.5
@@ -143,6 +150,7 @@ def fix() -> Generator[float, None, dict[str, object]]:
         "blender": bpy.app.version_string,
         "error_px": round(error_px, 3),
         "solved_again_s": round(solved, 1),
+        "entered_s": round(entered, 1),
         "with_reports_s": round(finished, 1),
     }
 
