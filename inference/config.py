@@ -61,7 +61,10 @@ class MotionSettings:
     smoothness: float = 1.0  # 1 = fitted to the take; larger is smoother
     bone_sigma_m: float = 0.0005  # how much a bone may change its length before the skeleton is made rigid
     max_sigma_m: float = 0.3  # a bridged joint less sure than this is unobserved
-    contacts: str = "estimate"  # off | estimate: which feet stand when; told, but the motion is not changed by it
+    contacts: str = (
+        "estimate"  # off | estimate: told only | soft: hold resting feet as sure as they are | locked: exactly
+    )
+    joint_limits: bool = True  # knees bend one way, nothing folds flat; only where it is broken
 
 
 @dataclass(frozen=True)
@@ -84,7 +87,7 @@ def nearest_key(key: str, known: Iterable[str]) -> str:
 
 # Allowed values of settings; where a number is not named here it lies in 0 … 1e9.
 _CHOICES: dict[str, tuple[str, ...]] = {
-    "contacts": ("off", "estimate"),
+    "contacts": ("off", "estimate", "soft", "locked"),
     "misfit": ("refuse", "warn"),
     "provider": ("auto", "cpu", "cuda", "tensorrt", "directml", "coreml", "openvino", "rocm", "migraphx", "webgpu"),
 }

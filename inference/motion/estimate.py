@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -20,10 +21,12 @@ from ..geometry.keypoint_noise import KeypointNoise
 from ..geometry.reprojection import Rays, rays_from_keypoints, squared_distances
 from ..geometry.triangulation import curvature_factor, keypoint_noise
 from ..shapes import BoolArray, FloatArray, IntArray
-from ..types import CameraRig, Keypoints2D, Keypoints3D, Skeleton, SkeletonMotion, SolveReport
+from ..types import CameraRig, Flag, Keypoints2D, Keypoints3D, Skeleton, SkeletonMotion, SolveReport
 from . import bones, kinematics
 from .bridging import bridge_factors, bridged_covariance
 from .flags import solved_flags
+from .limits import within_limits
+from .planting import PathErrors, Planted, plant, slides
 from .posterior import Problem, steps
 from .rotation_covariance import rotation_covariance
 from .skeleton import anatomical, build_skeleton, joint_sources, mirrored_bones, rest_lengths
@@ -81,7 +84,7 @@ def estimate_motion(
         rig: cameras in the order of the views.
         views: keypoints on the times of ``raw``.
         settings: the stage's settings.
-        report: told which limbs were exchanged and which views disagree on them.
+        report: told which limbs were exchanged and which views disagree on them, and how resting feet slid.
 
     Returns:
         Joints and motion.
@@ -97,11 +100,14 @@ def estimate_motion(
     skeleton = build_skeleton(raw.joint_names, raw.observed.mean(axis=(0, 1)))
     people = []
     for p in range(raw.xyz.shape[1]):
-        parts, limbs = _one_person(_person(raw, p), rig, [_slot(view, p) for view in views], settings, skeleton)
+        views_of = [_slot(view, p) for view in views]
+        parts, limbs, feet = _one_person(_person(raw, p), rig, views_of, settings, skeleton)
         people.append(parts)
         if report is not None:
             told = [{"person": p, "view": rig.names[fact.view]} | fact.shares() for fact in limbs]
             report.facts["limbs"] = report.facts.get("limbs", []) + told
+            if settings.contacts in ("soft", "locked"):
+                report.facts["planted"] = report.facts.get("planted", []) + [{"person": p} | foot for foot in feet]
     return _together(people, skeleton, raw.timestamps_s)
 
 
@@ -138,8 +144,8 @@ def _slot(view: Keypoints2D, index: int) -> Keypoints2D:
 
 def _one_person(
     raw: Keypoints3D, rig: CameraRig, views: Sequence[Keypoints2D], settings: MotionSettings, skeleton: Skeleton
-) -> tuple[tuple[FloatArray | IntArray, ...], list[LimbFact]]:
-    """Arrays of one person, as `_together` takes them, and what is to be told of the limbs."""
+) -> tuple[tuple[FloatArray | IntArray, ...], list[LimbFact], list[dict[str, Any]]]:
+    """Arrays of one person, as `_together` takes them, and what is to be told of limbs and resting feet."""
     person = _start(raw, rig, views, settings, skeleton)
     person = _improved(person, _FREE_M)
     person = replace(person, looseness=_looseness(person))
@@ -153,7 +159,10 @@ def _one_person(
     sure = known & (largest <= settings.max_sigma_m**2)
     lengths = _all_lengths(person, skeleton)
     bony = np.isin(np.arange(len(lengths)), person.bone_numbers)
-    rigid = kinematics.nearest_rigid(skeleton, np.where(sure[..., None], xyz, np.nan), covariance, lengths, bony)
+    solved = _of_one(skeleton, raw.timestamps_s, xyz, covariance, sure)
+    feet = _planted(person, solved, skeleton, rig, settings)
+    before, xyz, covariance = xyz, np.where(sure[..., None], feet.xyz, xyz), feet.covariance
+    rigid = kinematics.nearest_rigid(skeleton, feet.xyz, feet.stiff, lengths, bony)
     near = ~(np.linalg.norm(rigid - xyz, axis=-1) > _UNLIKE_M)
     where = [raw.joint_names.index(name) for name in person.names]
     seen = person.rays.seen.reshape(-1, *joints.shape[:2]).sum(axis=0)
@@ -167,7 +176,29 @@ def _one_person(
     turning = rotation_covariance(skeleton, rigid, root, local, covariance, person.sources, every)
     limbs = limb_facts(_detected(person), joints, person.names, person.problem.nu)
     xyz = np.where(sure[..., None], rigid, np.nan)
-    return (xyz, covariance, *flags, rigid[:, 0], root, local, lengths, turning), limbs
+    slid = slides(feet.rests, skeleton.joint_names, raw.timestamps_s, before, rigid)
+    return (xyz, covariance, *flags, rigid[:, 0], root, local, lengths, turning), limbs, slid
+
+
+def _planted(
+    person: _Person, solved: Keypoints3D, skeleton: Skeleton, rig: CameraRig, settings: MotionSettings
+) -> Planted:
+    """Knees and elbows within their limits, feet at rest in one place."""
+    if settings.joint_limits:
+        moved = within_limits(skeleton, solved.xyz[:, 0], solved.covariance[:, 0])
+        solved = replace(solved, xyz=moved[:, None])
+    errors = PathErrors(person.sources @ person.variance, person.sources @ person.problem.density)
+    return plant(solved, rig, errors, settings.contacts)
+
+
+def _of_one(
+    skeleton: Skeleton, times: FloatArray, xyz: FloatArray, covariance: FloatArray, sure: BoolArray
+) -> Keypoints3D:
+    """One person's joints while they are solved; NaN where they are not sure."""
+    xyz = np.where(sure[..., None], xyz, np.nan)
+    covariance = np.where(sure[..., None, None], covariance, np.nan)
+    flag = np.where(sure, int(Flag.OBSERVED), int(Flag.UNOBSERVED))
+    return Keypoints3D(skeleton.joint_names, times, xyz[:, None], covariance[:, None], flag[:, None])
 
 
 def _start(
