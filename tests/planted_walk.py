@@ -15,7 +15,7 @@ from tests.synthetic import Scene, circle_rig
 
 STANCE_S, SWING_S = 0.65, 0.45
 SPEED = 0.8  # m/s
-_THIGH, _SHIN = 0.43, 0.42
+LEG_M = (0.43, 0.42)  # thigh, shin
 _FOOT = {"ankle": (0, 0, 0.09), "heel": (0, 0.05, 0.03), "big_toe": (0, -0.18, 0.03), "small_toe": (0.04, -0.15, 0.03)}
 
 
@@ -26,7 +26,7 @@ def make_walk(
     cameras: int = 4,
     glide: float = 0.0,
     jump: bool = False,
-    layout_name: str = "halpe_26",
+    leg_m: tuple[float, float] = LEG_M,
 ) -> tuple[Scene, BoolArray]:
     """Walk along -y through the middle of the circle of cameras; the seed turns phase, step width and arms."""
     rng = np.random.default_rng(seed)
@@ -55,8 +55,8 @@ def make_walk(
         body[:, 2] = 0.88
     place |= _body(body + lean, times, rng)
     for side in ("left", "right"):
-        place[f"{side}_knee"] = _knee(place[f"{side}_hip"], place[f"{side}_ankle"])
-    names = layout(layout_name).joint_names
+        place[f"{side}_knee"] = _knee(place[f"{side}_hip"], place[f"{side}_ankle"], leg_m)
+    names = layout("halpe_26").joint_names
     xyz = np.stack([place[name] for name in names], axis=1)[:, None]
     return Scene(circle_rig(cameras), names, times, xyz), np.stack(stands, axis=1)
 
@@ -103,13 +103,14 @@ def _body(root: FloatArray, times: FloatArray, rng: np.random.Generator) -> dict
     return place
 
 
-def _knee(hip: FloatArray, ankle: FloatArray) -> FloatArray:
+def _knee(hip: FloatArray, ankle: FloatArray, leg_m: tuple[float, float]) -> FloatArray:
     """Where two bones from hip to ankle meet, bent forward (-y)."""
+    thigh, shin = leg_m
     along = ankle - hip
     length = np.linalg.norm(along, axis=-1, keepdims=True)
-    assert (length < _THIGH + _SHIN).all(), "a leg cannot reach"
+    assert (length < thigh + shin).all(), "a leg cannot reach"
     unit = along / length
-    part = (length**2 + _THIGH**2 - _SHIN**2) / (2 * length)
+    part = (length**2 + thigh**2 - shin**2) / (2 * length)
     forward = np.array([0, -1.0, 0]) - unit * (unit @ np.array([0, -1.0, 0]))[:, None]
     forward /= np.linalg.norm(forward, axis=-1, keepdims=True)
-    return hip + part * unit + np.sqrt(_THIGH**2 - part**2) * forward
+    return hip + part * unit + np.sqrt(thigh**2 - part**2) * forward

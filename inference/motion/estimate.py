@@ -152,7 +152,7 @@ def _one_person(
     person = replace(person, problem=replace(person.problem, lengths=_measured_lengths(person)[0]))
     for sigma in _BONE_SIGMAS_M:
         person = _settled(_improved(person, max(sigma, settings.bone_sigma_m)))
-    joints, covariance = _with_covariance(person)
+    joints, covariance, changing = _with_covariance(person)
     known = person.sources.any(axis=1)
     xyz = person.sources @ joints
     largest = np.linalg.eigvalsh(np.where(known[:, None, None], covariance, np.eye(3)))[..., 2]
@@ -160,7 +160,8 @@ def _one_person(
     lengths = _all_lengths(person, skeleton)
     bony = np.isin(np.arange(len(lengths)), person.bone_numbers)
     solved = _of_one(skeleton, raw.timestamps_s, xyz, covariance, sure)
-    feet = _planted(person, solved, skeleton, rig, settings)
+    errors = PathErrors(changing, person.sources @ person.problem.density)
+    feet = _planted(solved, skeleton, rig, settings, errors)
     before, xyz, covariance = xyz, np.where(sure[..., None], feet.xyz, xyz), feet.covariance
     rigid = kinematics.nearest_rigid(skeleton, feet.xyz, feet.stiff, lengths, bony)
     near = ~(np.linalg.norm(rigid - xyz, axis=-1) > _UNLIKE_M)
@@ -181,13 +182,12 @@ def _one_person(
 
 
 def _planted(
-    person: _Person, solved: Keypoints3D, skeleton: Skeleton, rig: CameraRig, settings: MotionSettings
+    solved: Keypoints3D, skeleton: Skeleton, rig: CameraRig, settings: MotionSettings, errors: PathErrors
 ) -> Planted:
     """Knees and elbows within their limits, feet at rest in one place."""
     if settings.joint_limits:
         moved = within_limits(skeleton, solved.xyz[:, 0], solved.covariance[:, 0])
         solved = replace(solved, xyz=moved[:, None])
-    errors = PathErrors(person.sources @ person.variance, person.sources @ person.problem.density)
     return plant(solved, rig, errors, settings.contacts)
 
 
@@ -358,8 +358,11 @@ def _all_lengths(person: _Person, skeleton: Skeleton) -> FloatArray:
     return lengths
 
 
-def _with_covariance(person: _Person) -> tuple[FloatArray, FloatArray]:
-    """The last step: joints (T, J, 3), and the covariance of the skeleton's joints (T, S, 3, 3)."""
+def _with_covariance(person: _Person) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """The last step: joints (T, J, 3), and the covariance of the skeleton's joints (T, S, 3, 3).
+
+    With it (S,) m² per axis, the median of that part of it that changes in time.
+    """
     person = replace(person, problem=replace(person.problem, rays=_observed(person)))
     problem, joints = person.problem, person.joints.copy()
     first = person.sources.argmax(axis=1)
@@ -372,10 +375,12 @@ def _with_covariance(person: _Person) -> tuple[FloatArray, FloatArray]:
         square = square * np.sqrt(np.outer(person.honesty, person.honesty))[:, None, :, None]
         pairs = ((first, first), (first, second), (second, first), (second, second))
         covariance[frames] = sum(square[:, a, :, b].swapaxes(0, 1) for a, b in pairs) / 4
+    changing = np.median(np.trace(covariance, axis1=-2, axis2=-1), axis=0) / 3
     covariance = _bridged(person, joints, covariance)
-    return joints, covariance + joint_covariance(
+    standing = joint_covariance(
         person.standing, _plain(person), joints, _bones(person), problem.times, problem.nu, person.sources
     )
+    return joints, covariance + standing, changing
 
 
 def _bridged(person: _Person, joints: FloatArray, covariance: FloatArray) -> FloatArray:

@@ -18,7 +18,7 @@ _LEGS, _ARMS = ("hip", "knee", "ankle"), ("shoulder", "elbow", "wrist")
 _STRAIGHT = 0.02  # of a limb's length: so far behind the line from hip to ankle a straight knee is detected
 _LEAST_ANGLE = np.deg2rad(20.0)  # between the two bones of a limb bent by 160 degrees
 _SIGMA_M = 0.005  # of a limit
-_MOST_SHARE = 0.9  # of the way from pelvis to shoulders that a thigh may be raised and still show its front
+_RAISED = 0.9  # cosine between leg and spine from which a leg beside the head does not show its front
 
 
 def within_limits(
@@ -74,7 +74,7 @@ def _share(limb: FloatArray) -> FloatArray:  # (T, 3, 3)
 
 
 def _front(skeleton: Skeleton, xyz: FloatArray, chain: list[int]) -> FloatArray:
-    """(T, 3) unit vector across the leg in which its knee points; 0 where a raised thigh leaves that open."""
+    """(T, 3) unit vector across the leg in which its knee points; 0 where the body leaves that open."""
     filled = np.where(np.isfinite(xyz), xyz, 0.0)
     world_from_pelvis = root_rotation(skeleton, filled)
     line = xyz[:, chain[2]] - xyz[:, chain[0]]
@@ -83,19 +83,28 @@ def _front(skeleton: Skeleton, xyz: FloatArray, chain: list[int]) -> FloatArray:
     down = np.broadcast_to([0.0, -1.0, 0.0], inside.shape)
     raised = rotation.shortest_arc(down, np.where(np.isfinite(inside), inside, down))
     front = rotation.rotate(raised, np.array([0.0, 0.0, 1.0]))
-    open_ = ~(inside[:, 1] < _MOST_SHARE)
-    return np.where(open_[:, None], 0.0, rotation.rotate(world_from_pelvis, front))
+    top = skeleton.joint_names.index("neck" if "neck" in skeleton.joint_names else "thorax")
+    shown = np.isfinite(xyz[:, [0, top, *_hips(skeleton)]]).all(axis=(1, 2)) & (inside[:, 1] < _RAISED)
+    return np.where(shown[:, None], rotation.rotate(world_from_pelvis, front), 0.0)
+
+
+def _hips(skeleton: Skeleton) -> list[int]:
+    return [skeleton.joint_names.index(f"{side}_hip") for side in ("left", "right")]
 
 
 def _folding(limb: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """(T,) m by which the limb's ends are farther apart than when bent as far as it can, and slopes (T, 3, 3)."""
+    """(T,) m by which the limb's end lies farther beside its upper bone than when bent as far as it can, and slopes."""
     upper, lower = limb[:, 0] - limb[:, 1], limb[:, 2] - limb[:, 1]
-    a, b = np.linalg.norm(upper, axis=-1), np.linalg.norm(lower, axis=-1)
-    least = np.sqrt(a**2 + b**2 - 2 * a * b * np.cos(_LEAST_ANGLE))
-    apart = limb[:, 2] - limb[:, 0]
-    length = np.linalg.norm(apart, axis=-1)
-    unit = apart / np.maximum(length, 1e-9)[:, None]
-    return length - least, np.stack([-unit, np.zeros_like(unit), unit], axis=1)
+    length = np.linalg.norm(upper, axis=-1, keepdims=True)
+    unit = upper / np.maximum(length, 1e-9)
+    along = (lower * unit).sum(axis=-1, keepdims=True)
+    beside = lower - along * unit
+    distance = np.linalg.norm(beside, axis=-1)
+    least = np.sin(_LEAST_ANGLE) * np.linalg.norm(lower, axis=-1)
+    side = beside / np.maximum(distance, 1e-9)[:, None]
+    part = along / np.maximum(length, 1e-9)
+    slopes = np.stack([-part * side, (part - 1) * side, side], axis=1)
+    return np.where(along[:, 0] > 0, distance - least, 0.0), slopes
 
 
 def _bring_back(

@@ -107,7 +107,7 @@ def find_rests(joints: Keypoints3D, rig: CameraRig, errors: PathErrors) -> tuple
     Returns:
         Rests, by joint and time.
     """
-    if len(joints.timestamps_s) < 3:
+    if len(joints.timestamps_s) < 3 or not foot_joints(joints):
         return ()
     floor = floor_plane(joints, rig)
     if not np.isfinite(floor).all():
