@@ -333,6 +333,8 @@ def _plain(person: _Person) -> Rays:
 def _measured_lengths(person: _Person) -> tuple[FloatArray, FloatArray]:
     """(B,) length of each bone and its spread over the frames."""
     edges = person.problem.bones
+    if not len(edges):
+        return np.zeros(0), np.zeros(0)
     measured = np.stack([person.measured[:, row != 0].all(axis=1) for row in edges], axis=1)
     measured |= ~measured.any(axis=0)  # a bone whose ends were never measured together: where they are thought to be
     return bones.robust_lengths(edges @ person.joints, measured)
