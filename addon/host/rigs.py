@@ -12,6 +12,7 @@ from ...inference.motion.target_skeleton import NewBone, new_bones
 from .animation import assign_action, empty_action, write_curves
 from .armature import edit_bones, place_bone
 from .axes import axes_and_scale, quaternions
+from .control_rigs import has_machinery, settle
 from .parts import CLEANED, KIND, LAYER, PERSON, TAKE, Part, ensure_group, ensure_take_collection, parts_in
 from .performance import Performance
 from .rig_files import Match, RigFile, match_rig
@@ -48,6 +49,8 @@ def retarget_onto(
     root_bone = rig.names.index(match.root) if match.root else None
     channels = retarget(performance.motion, performance.person, rig, parts, root, root_bone)
     warnings = []
+    if has_machinery(item, match):
+        channels = settle(item, match, rig, channels)
     if match.missing:
         warnings.append(f"{item.name} has no {_listed(match.missing)}: the rest moves without")
     driven = {rig.names[bone] for bone in channels.rotation}

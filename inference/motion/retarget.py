@@ -77,6 +77,8 @@ class Retargeted:
     rotation: Mapping[int, FloatArray]  # (T, 4) wxyz, sign continuous
     location: Mapping[int, FloatArray]  # (T, 3) m, in the bone's rest axes
     scale: float  # of the path: leg length of the target over that of the person
+    turns: Mapping[int, FloatArray]  # (T, 4) world from bone, of the same bones
+    places: Mapping[int, FloatArray]  # (T, 3) m, heads of the bones that have a location
 
 
 def retarget(
@@ -291,7 +293,7 @@ def _channels(
             moved[bone] = rotation.rotate(rotation.conjugate(before), place[bone] - head)
         spun.append(world.get(bone, before))
         heads.append(place.get(bone, head))
-    return Retargeted(turned, moved, scale)
+    return Retargeted(turned, moved, scale, world, place)
 
 
 def _ancestors(rig: TargetRig, bone: int) -> list[int]:
