@@ -198,12 +198,26 @@ def fix(chroot: Path, out: Path) -> None:
     say(f"fix: {result}")
 
 
+def walk(chroot: Path, out: Path) -> None:
+    """Go through the whole panel, from an empty scene to an exported FBX; the pictures are those of the guide."""
+    shutil.rmtree(out / "walk", ignore_errors=True)
+    shutil.copytree(ROOT / "addon" / "example_take", out / "walk" / "take")
+    script = WINDOW.replace("press_solve.py", "walk.py").replace("/out/window", "/out/walk")
+    run_inside(chroot, out, ["sh", "-eu", "-c", script], 900, out / "walk.log")
+    result = json.loads((out / "walk" / "result.json").read_text(encoding="utf-8"))
+    if result.get("error"):
+        raise DevError(f"walking through the panel: {result['error']} (see {out / 'walk.log'})")
+    if result["keys"] < 5 * result["keys_cleaned"]:
+        raise DevError(f"the cleaned layer has too many keys: {result}")
+    say(f"walk: {result}")
+
+
 def main(arguments: Sequence[str]) -> int:
     """Run the parts that the command line asks for; return the exit code."""
     parser = argparse.ArgumentParser(prog="run_blender_tests.py", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--chroot", type=Path, default=ROOT / "build" / "blender-sid")
     parser.add_argument("--out", type=Path, default=ROOT / "build" / "blender-tests")
-    parser.add_argument("--only", action="append", choices=["install", "headless", "window", "fix"], default=[])
+    parser.add_argument("--only", action="append", choices=["install", "headless", "window", "fix", "walk"], default=[])
     options = parser.parse_args(arguments)
     if sys.platform != "linux" or os.geteuid() != 0:
         print("run_blender_tests.py: a chroot needs Linux and root", file=sys.stderr)
@@ -212,7 +226,7 @@ def main(arguments: Sequence[str]) -> int:
     out.mkdir(parents=True, exist_ok=True)
     try:
         make_chroot(chroot)
-        for part in (install, headless, window, fix):
+        for part in (install, headless, window, fix, walk):
             if not options.only or part.__name__ in options.only:
                 part(chroot, out)
     except DevError as error:
