@@ -4,7 +4,7 @@ import textwrap
 
 import bpy
 
-_WIDTH = 44  # letters of a line in a sidebar of the usual width
+_WIDTH = 36  # letters of a line in a sidebar of the usual width
 
 
 class Tab:
