@@ -270,7 +270,14 @@ def _enter(item: Any, correction: Correction, take: str) -> None:
     item.take, item.kind, item.person = take, correction.kind, correction.person
     item.view, item.joint = correction.view or "", correction.joint or ""
     item.numbers = json.dumps([correction.start_s, correction.end_s, correction.sigma_m, *correction.place])
-    item.name = correction.words
+    item.name = _label(correction)
+
+
+def _label(correction: Correction) -> str:
+    """Say a correction as briefly as a line of the list is wide."""
+    start, end = f"{correction.start_s:.2f}", f"{correction.end_s:.2f}"
+    parts = (correction.kind, (correction.joint or "all").replace("_", " "), correction.view)
+    return ", ".join(part for part in parts if part) + (f", {start} s" if start == end else f", {start}-{end} s")
 
 
 def _correction(item: Any) -> Correction:
