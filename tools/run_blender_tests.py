@@ -1,6 +1,6 @@
 """Installs the built extension in a real Blender, and solves the example take with and without its window.
 
-    sudo python tools/run_blender_tests.py [--chroot DIR] [--out DIR] [--only install|headless|window|fix]
+    sudo python tools/run_blender_tests.py [--chroot DIR] [--out DIR] [--only install|headless|window|see|fix]
 
 Linux, root, and mmdebstrap. Blender comes from Debian sid into a chroot of its own (1.3 GB, a minute or two), with Xvfb
 for the window. The mirror is the one of this machine's own apt sources, or DEBIAN_MIRROR. Leaves pictures of the
@@ -152,15 +152,18 @@ def install(chroot: Path, out: Path) -> None:
     say(f"installed: {', '.join(json.loads((out / 'installed.json').read_text()))}")
 
 
-def headless(chroot: Path, out: Path) -> None:
-    """Solve the example take without a window."""
-    shutil.rmtree(out / "headless", ignore_errors=True)
+def _solve(chroot: Path, out: Path, words: Sequence[str]) -> None:
+    """Run `tools/batch_solve.py` in a Blender without a window."""
     # The checkout carries no networks: those that were staged for the zip are the same.
     models = f"SIGHTLINE_MODELS=/src/build/extension/{this_platform()}/inference/models"
     command = ["env", models, "blender", "--background", "--offline-mode", "--python-exit-code", "3"]
-    script = ["--python", "/src/tools/batch_solve.py", "--", "/src/addon/example_take/take.toml"]
-    words = [*command, *script, "--out", "/out/headless", "--export", "fbx"]
-    run_inside(chroot, out, words, 900, out / "headless.log")
+    run_inside(chroot, out, [*command, "--python", "/src/tools/batch_solve.py", "--", *words], 900, out / "solve.log")
+
+
+def headless(chroot: Path, out: Path) -> None:
+    """Solve the example take without a window."""
+    shutil.rmtree(out / "headless", ignore_errors=True)
+    _solve(chroot, out, ["/src/addon/example_take/take.toml", "--out", "/out/headless", "--export", "fbx"])
     for kind in ("*.blend", "*.fbx", "report.html", "solution.npz"):
         if len(list((out / "headless").glob(kind))) != 1:
             raise DevError(f"the solve without a window did not leave exactly one {kind} in {out / 'headless'}")
@@ -181,6 +184,23 @@ def window(chroot: Path, out: Path) -> None:
         if mean <= 0:
             raise DevError(f"{out / 'window' / picture} is black")
     say(f"window: {result}")
+
+
+def see(chroot: Path, out: Path) -> None:
+    """Solve the example take from two of its views, draw its uncertainty in the window, leave the guide's pictures."""
+    folder = out / "see"
+    shutil.rmtree(folder, ignore_errors=True)
+    shutil.copytree(ROOT / "addon" / "example_take", folder)
+    take = (folder / "take.toml").read_text(encoding="utf-8")
+    (folder / "take.toml").write_text("[[view]]".join(take.split("[[view]]")[:3]), encoding="utf-8")
+    _solve(chroot, out, ["/out/see/take.toml", "--out", "/out/see/results"])
+    words = "show_uncertainty.py -- /out/see/take.toml /out/see/pictures"
+    script = WINDOW.replace("press_solve.py -- /out/window/take/take.toml /out/window", words)
+    run_inside(chroot, out, ["sh", "-eu", "-c", script], 600, out / "see.log")
+    result = json.loads((folder / "pictures" / "result.json").read_text(encoding="utf-8"))
+    if result.get("error"):
+        raise DevError(f"seeing: {result['error']} (see {out / 'see.log'})")
+    say(f"see: {result}")
 
 
 def fix(chroot: Path, out: Path) -> None:
@@ -217,7 +237,8 @@ def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="run_blender_tests.py", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--chroot", type=Path, default=ROOT / "build" / "blender-sid")
     parser.add_argument("--out", type=Path, default=ROOT / "build" / "blender-tests")
-    parser.add_argument("--only", action="append", choices=["install", "headless", "window", "fix", "walk"], default=[])
+    parts = ["install", "headless", "window", "see", "fix", "walk"]
+    parser.add_argument("--only", action="append", choices=parts, default=[])
     options = parser.parse_args(arguments)
     if sys.platform != "linux" or os.geteuid() != 0:
         print("run_blender_tests.py: a chroot needs Linux and root", file=sys.stderr)
@@ -226,7 +247,7 @@ def main(arguments: Sequence[str]) -> int:
     out.mkdir(parents=True, exist_ok=True)
     try:
         make_chroot(chroot)
-        for part in (install, headless, window, fix, walk):
+        for part in (install, headless, window, see, fix, walk):
             if not options.only or part.__name__ in options.only:
                 part(chroot, out)
     except DevError as error:

@@ -168,6 +168,17 @@ def test_a_saved_file_shows_the_same_and_a_lost_solution_nothing(solved, tmp_pat
         bpy.ops.sightline.worst_frame()
 
 
+def test_undo_leaves_the_overlays_at_work(solved):
+    bpy.ops.ed.undo_push(message="before")
+    bpy.ops.sightline.ellipsoid_share(share="95")
+    bpy.ops.ed.undo_push(message="after")
+    bpy.ops.ed.undo()
+    take = one()
+    assert bpy.context.scene.sightline.overlay.share == "90"
+    assert len(bodies.bone_lines(take, 0)[0]) == 14
+    assert take.ellipsoid(0, 0).empty_display_size == pytest.approx(1.0)
+
+
 def test_a_new_solve_is_read_anew(solved, make_solution, tmp_path):
     before = one().data
     assert one().data is before

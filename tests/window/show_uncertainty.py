@@ -1,7 +1,7 @@
 """In a real Blender's window: enters a solved take, switches every overlay on in turn, and takes its picture.
 
-Words after --: folder of the project, take.toml, folder of its solution, folder of the pictures. Also leaves
-`drawn.json`, what the drawing of one frame cost the processor, and `failing.json`, whether an overlay that fails stops.
+Words after --: take.toml, whose results lie in `results` beside it, and the folder of the pictures. Also leaves
+`result.json`: what the drawing of one frame cost the processor, and whether an overlay that fails stops.
 """
 
 import importlib.util
@@ -9,20 +9,24 @@ import json
 import statistics
 import subprocess
 import sys
+import time
 import traceback
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from pathlib import Path
 
+import addon_utils
 import bpy
 
-PROJECT, TAKE, SOLVED, OUT = (Path(word) for word in sys.argv[sys.argv.index("--") + 1 :][:4])
+TAKE, OUT = (Path(word) for word in sys.argv[sys.argv.index("--") + 1 :][:2])
+PROJECT, SOLVED = Path(__file__).resolve().parents[2], TAKE.parent / "results"
+FOUND: dict[str, object] = {"blender": bpy.app.version_string}
 INSTALLED = "bl_ext.user_default.sightline"
 
 
 def load() -> None:
     """Use the checkout in place of the installed extension, whose libraries stay in reach."""
     if INSTALLED in sys.modules:  # not by Blender's switch, which removes the libraries
-        sys.modules[INSTALLED].unregister()
+        addon_utils.disable(INSTALLED, refresh_handled=True)
     root = str(PROJECT)
     spec = importlib.util.spec_from_file_location("sightline", root + "/__init__.py", submodule_search_locations=[root])
     sys.modules["sightline"] = module = importlib.util.module_from_spec(spec)
@@ -133,11 +137,38 @@ def steps() -> Generator[float, None, None]:
 def panel_picture(area: bpy.types.Area) -> Generator[float, None, None]:
     """Scroll the sidebar down to our panels, and take its picture."""
     sidebar = next(r for r in area.regions if r.type == "UI")
-    with bpy.context.temp_override(area=area, region=sidebar):
-        bpy.ops.view2d.scroll_down(deltax=0, deltay=-470)
+    FOUND["median ms: panels"] = yield from panel_costs(area)
+    for _ in range(13):
+        with bpy.context.temp_override(area=area, region=sidebar):
+            bpy.ops.view2d.scroll_down()
     area.tag_redraw()
     yield 2.0
     picture("panel.png", f"290x760+{sidebar.x}+56")
+
+
+def panel_costs(area: bpy.types.Area) -> Generator[float, None, dict[str, float]]:
+    """Measure what our panels' drawing costs, by panel."""
+    spent: dict[str, list[float]] = {}
+
+    def timed(name: str, draw: Callable[..., None]) -> Callable[..., None]:
+        def drawing(self: bpy.types.Panel, context: bpy.types.Context) -> None:
+            started = time.perf_counter()
+            draw(self, context)
+            spent.setdefault(name, []).append((time.perf_counter() - started) * 1000)
+
+        return drawing
+
+    ours = [getattr(bpy.types, name) for name in dir(bpy.types) if name.startswith("SIGHTLINE_PT_")]
+    before = [(panel, panel.draw) for panel in ours]
+    for panel, draw in before:
+        panel.draw = timed(panel.__name__, draw)
+    for _ in range(8):
+        area.tag_redraw()
+        yield 0.5
+    for panel, draw in before:
+        panel.draw = draw
+    found = {name: round(statistics.median(values), 2) for name, values in spent.items()}
+    return found | {"together": round(sum(found.values()), 2)}
 
 
 def fails_once(overlays: object, known: bpy.types.PropertyGroup) -> Generator[float, None, None]:
@@ -160,7 +191,9 @@ def fails_once(overlays: object, known: bpy.types.PropertyGroup) -> Generator[fl
     area.tag_redraw()
     yield 1.0
     found["stopped after switching"] = overlays.stopped()
-    (OUT / "failing.json").write_text(json.dumps(found))
+    FOUND["failing"] = found
+    if found["stopped"] != ["bones"] or len(calls) != 1 or overlays.stopped():
+        raise RuntimeError(f"an overlay that fails does not stop, or does not start again: {found}")
 
 
 def costs(overlays: object, scene: bpy.types.Scene, what: str) -> Generator[float, None, None]:
@@ -174,9 +207,7 @@ def costs(overlays: object, scene: bpy.types.Scene, what: str) -> Generator[floa
             spent.setdefault(name, []).append(seconds * 1000)
     found = {name: round(statistics.median(values), 2) for name, values in spent.items()}
     found["together"] = round(sum(found.values()), 2)
-    known = json.loads((OUT / "drawn.json").read_text()) if (OUT / "drawn.json").exists() else {}
-    known |= {"blender": bpy.app.version_string, f"median ms: {what}": found}
-    (OUT / "drawn.json").write_text(json.dumps(known))
+    FOUND[f"median ms: {what}"] = found
 
 
 def start() -> None:
@@ -187,11 +218,12 @@ def start() -> None:
         try:
             return next(going)
         except StopIteration:
-            bpy.ops.wm.quit_blender()
-        except Exception:  # noqa: BLE001 (the outermost frame)
-            (OUT / "failed.txt").write_text(traceback.format_exc())
+            pass
+        except Exception:  # noqa: BLE001 (the outermost frame: whatever it is stands in the result)
+            FOUND["error"] = traceback.format_exc()
             picture("failed.png")
-            bpy.ops.wm.quit_blender()
+        (OUT / "result.json").write_text(json.dumps(FOUND), encoding="utf-8")
+        bpy.ops.wm.quit_blender()
         return None
 
     bpy.app.timers.register(step, first_interval=2.0)
