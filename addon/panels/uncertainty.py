@@ -63,7 +63,7 @@ class SIGHTLINE_PT_uncertainty(Tab, bpy.types.Panel):
         if known.band:
             layout.row().prop(known, "band_of", expand=True)
         row = layout.row(align=True)
-        row.label(text="Ellipsoids hold")
+        row.label(text="Size")
         for share in SHARES:
             row.operator("sightline.ellipsoid_share", text=f"{share} %", depress=known.share == share).share = share
         for name in stopped():
