@@ -27,9 +27,9 @@ class SIGHTLINE_PT_export(Tab, bpy.types.Panel):
         own.enabled = chosen.rig != "AS_SOLVED"
         own.prop(chosen, "rest_pose")
         own.prop(chosen, "rig_root")
-        row = layout.row(align=True)
-        row.operator("sightline.make_rig", icon="ARMATURE_DATA")
-        row.operator("sightline.retarget", icon="MOD_ARMATURE")
+        column = layout.column(align=True)
+        column.operator("sightline.make_rig", icon="ARMATURE_DATA")
+        column.operator("sightline.retarget", icon="MOD_ARMATURE")
 
 
 class SIGHTLINE_PT_files(Tab, bpy.types.Panel):
