@@ -1,6 +1,6 @@
 """Installs the built extension in a real Blender, and solves the example take with and without its window.
 
-    sudo python tools/run_blender_tests.py [--chroot DIR] [--out DIR] [--only install|headless|window|see|fix]
+    sudo python tools/run_blender_tests.py [--chroot DIR] [--out DIR] [--only PART]
 
 Linux, root, and mmdebstrap. Blender comes from Debian sid into a chroot of its own (1.3 GB, a minute or two), with Xvfb
 for the window. The mirror is the one of this machine's own apt sources, or DEBIAN_MIRROR. Leaves pictures of the
