@@ -9,7 +9,7 @@ from typing import Any
 import cv2
 import numpy as np
 from scipy.optimize import least_squares
-from scipy.sparse import lil_matrix
+from scipy.sparse import issparse, lil_matrix
 
 from ..errors import DegenerateError
 from ..geometry.projection import distort_points, undistort_points
@@ -28,6 +28,7 @@ _MOST_FRAMES = 80  # that the poses are solved from
 _FEWEST_SHARED = 4  # frames in which two cameras see the board
 _LOSS_PX = 1.0
 _LENS_NUMBERS = 5  # focal length, centre x and y (both as shares of the focal length), k1, k2
+_NUMBERS_PER_CAMERA = 6
 _LENS_TRUST = 20.0  # per unit of those: what single pictures leave open is worth this little
 
 
@@ -144,17 +145,32 @@ def solve_rig(
     R, t = _chained(lenses, poses, frames)
     start = _board_starts(R, t, poses, frames)
     problem = _RigProblem(board, lenses, found, frames, (R, t), start)
-    (R, t, board_R, board_t), lenses, errors = problem.solve(refine_lenses)
+    (R, t, board_R, board_t), lenses, errors, covariance = problem.solve(refine_lenses)
     # the first board is the world, seen with z towards the cameras
     flip = np.diag([1.0, -1, -1])
     A, a = board_R[0] @ flip, board_t[0]
     cameras = tuple(Camera(lens, R[v] @ A, R[v] @ a + t[v]) for v, lens in enumerate(lenses))
-    rig = CameraRig(cameras, np.zeros((6 * len(lenses), 6 * len(lenses))), "the board where two cameras first see it")
+    gauge = f"the board where two cameras first see it; covariance with the pose of {lenses[0].name} held"
+    rig = CameraRig(cameras, moved_covariance(covariance, R, a), gauge)
     square = measured_square(board, rig, found, frames)
     medians = {
         lens.name: float(np.median(np.linalg.norm(errors[problem.view == v], axis=1))) for v, lens in enumerate(lenses)
     }
     return BoardRig(rig, len(frames), medians, square, problem.corners(frames, errors))
+
+
+def moved_covariance(
+    covariance: FloatArray,  # (6V, 6V)
+    R: FloatArray,  # (V, 3, 3)
+    shift: FloatArray,  # (3,)
+) -> FloatArray:
+    """Covariance of poses (left rotation vectors and t) after the world is moved by ``x -> A x + shift``."""
+    slopes = np.eye(len(covariance))
+    for v in range(len(R)):
+        x, y, z = R[v] @ shift
+        slopes[6 * v + 3 : 6 * v + 6, 6 * v : 6 * v + 3] = [[0, z, -y], [-z, 0, x], [y, -x, 0]]  # d x (R shift)
+    moved = slopes @ covariance @ slopes.T
+    return (moved + moved.T) / 2
 
 
 def measured_square(
@@ -319,8 +335,8 @@ class _RigProblem:
 
     def solve(
         self, refine_lenses: bool
-    ) -> tuple[tuple[FloatArray, FloatArray, FloatArray, FloatArray], list[Intrinsics], FloatArray]:
-        """Return camera and board poses, lenses, and the (N, 2) errors, px."""
+    ) -> tuple[tuple[FloatArray, FloatArray, FloatArray, FloatArray], list[Intrinsics], FloatArray, FloatArray]:
+        """Return camera and board poses, lenses, the (N, 2) errors, px, and the cameras' (6V, 6V) covariance."""
         pattern = self._pattern()
         free = pattern.shape[1] if refine_lenses else self.lens_at
         unused = np.zeros(pattern.shape[1] - free)
@@ -340,7 +356,30 @@ class _RigProblem:
             max_nfev=60,
         )
         x = np.concatenate([found.x, unused])
-        return self._moved(x), self._lenses(x), self._errors(x)
+        slope = found.jac.toarray() if issparse(found.jac) else found.jac
+        return self._moved(x), self._lenses(x), self._errors(x), self._covariance(slope, found.fun)
+
+    def _covariance(self, slope: FloatArray, weighted: FloatArray) -> FloatArray:
+        """(6V, 6V) covariance of the cameras, zeros for the first, from the scatter of the frames' pulls.
+
+        Corners of one picture err together (blur, a bent board, a lens that is not quite so), so the frames are what
+        is independent: ``H^-1 (sum over frames g g') H^-1`` (Liang & Zeger 1986), times F / (F - 1 - k / 2) for the
+        k numbers per camera that the frames are fitted by.
+        """
+        rows = len(self.view) * 2
+        scale = 1 / np.sqrt(np.maximum((slope**2).sum(axis=0), 1e-30))
+        slope = slope * scale
+        pulls = slope[:rows] * weighted[:rows, None]
+        frames = len(self.board_R)
+        scatter = np.zeros((frames, slope.shape[1]))
+        np.add.at(scatter, np.repeat(self.frame, 2), pulls)
+        cameras = 6 * (len(self.lenses) - 1)
+        inverse = np.linalg.pinv(slope.T @ slope, rcond=1e-12, hermitian=True)[:cameras]
+        errors = scatter @ inverse.T * scale[:cameras]
+        freedom = max(frames - 1 - _NUMBERS_PER_CAMERA / 2, 1)
+        covariance = np.zeros((cameras + 6, cameras + 6))
+        covariance[6:, 6:] = errors.T @ errors * frames / freedom
+        return covariance
 
     def corners(self, frames: Sequence[int], errors: FloatArray) -> tuple[SeenCorners, ...]:
         """Return the corners by view, seen and as predicted."""
