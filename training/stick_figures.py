@@ -96,6 +96,14 @@ def person_samples(first: int, count: int, size: tuple[int, int], seed: int, mos
     return {"image": (image * 255).round().byte(), "boxes": boxes}
 
 
+def poses(count: int, seed: int) -> Tensor:
+    """Make (count, 29, 3) m flat figures, upright, z up."""
+    numbers = sample_numbers(seed, 0, count, _NUMBERS)
+    joints = _figure(numbers, torch.zeros(count, 2), torch.ones(count))
+    flat = torch.stack([joints[name] for name in _NAMES], dim=1)
+    return torch.stack([flat[..., 0], torch.zeros_like(flat[..., 0]), -flat[..., 1]], dim=-1)
+
+
 def _figure(numbers: Tensor, middle: Tensor, scale: Tensor) -> dict[str, Tensor]:
     """Pose a figure: (N, 2) px of every joint by name."""
     angle = {"pelvis": 0.5 * (numbers[:, 0] - 0.5)}

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from ..trainer.task import Task
+from .flow import FlowTask
 from .keypoints import KeypointTask
 from .persons import PersonTask
 
 TASKS: Mapping[str, Mapping[str, type[Task]]] = {
     "detector": {"keypoints": KeypointTask, "person": PersonTask},
+    "flow": {"pose": FlowTask},
 }
