@@ -46,7 +46,9 @@ class PoseFlow(nn.Module):
         for _ in range((settings.couplings + 1) // 2):
             half = torch.randperm(d, generator=numbers) < d // 2
             for mask in (half, ~half):
-                layers.append(GeneralCouplingTransform(d, settings.context, mask, hidden_features=[settings.hidden] * 2))
+                layers.append(
+                    GeneralCouplingTransform(d, settings.context, mask, hidden_features=[settings.hidden] * 2)
+                )
         del layers[settings.couplings :]
         layers.insert(0, ElementWiseTransform(d, settings.context, hidden_features=wide))
         base = UnconditionalDistribution(DiagNormal, torch.zeros(d), torch.ones(d), buffer=True)
@@ -67,5 +69,26 @@ class PoseFlow(nn.Module):
     def sample(self, mean: Tensor, factor: Tensor, z: Tensor) -> Tensor:
         """Return poses (N, S, J, 3) m for standard normal numbers (N, S, 3J); z = 0 gives the middle one."""
         context = self.context(mean, factor)[:, None].expand(-1, z.shape[1], -1)
-        r = self.flow(context).transform.inv(z).unflatten(-1, (self.joints, 3))
+        r = z
+        for layer in reversed(list(self.flow.transform.transforms)):
+            r = _undone(layer, r, context)
+        r = r.unflatten(-1, (self.joints, 3))
         return mean[:, None] + (factor[:, None] @ r[..., None])[..., 0]
+
+
+def _undone(layer: nn.Module, y: Tensor, context: Tensor) -> Tensor:
+    """Invert one layer as zuko does, with gathers instead of writes in place: that is what can be exported."""
+    if isinstance(layer, GeneralCouplingTransform):
+        kept, moved, back = _sides(layer.mask)
+        inverse = layer.meta(context, y[..., kept]).inv(y[..., moved])
+        return torch.cat([y[..., kept], inverse], dim=-1)[..., back]
+    return layer(context).inv(y)
+
+
+def _sides(mask: Tensor) -> tuple[list[int], list[int], list[int]]:
+    """Return the places that a coupling keeps, those it moves, and where each place is in the two together."""
+    flags = mask.tolist()
+    kept = [i for i, flag in enumerate(flags) if flag]
+    moved = [i for i, flag in enumerate(flags) if not flag]
+    together = kept + moved
+    return kept, moved, [together.index(i) for i in range(len(together))]
