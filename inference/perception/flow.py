@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from inference.shapes import FloatArray, check_shapes
+from ..shapes import FloatArray, check_shapes
 
 PRIOR_SIGMA_M = 0.5  # of a joint about the root where no view says anything
 

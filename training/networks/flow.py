@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from zuko.distributions import DiagNormal
 from zuko.flows.coupling import GeneralCouplingTransform
 from zuko.flows.gaussianization import ElementWiseTransform
-from zuko.lazy import Flow, UnconditionalDistribution
+from zuko.lazy import Flow, LazyTransform, UnconditionalDistribution
 
 from inference.errors import InputError
 
@@ -41,14 +42,13 @@ class PoseFlow(nn.Module):
             nn.Linear(settings.encoder, settings.context),
         )
         wide = [settings.encoder]
-        layers: list[nn.Module] = []
+        layers: list[LazyTransform] = []
         numbers = torch.Generator().manual_seed(7)  # of the halves: part of the architecture
         for _ in range((settings.couplings + 1) // 2):
             half = torch.randperm(d, generator=numbers) < d // 2
             for mask in (half, ~half):
-                layers.append(
-                    GeneralCouplingTransform(d, settings.context, mask, hidden_features=[settings.hidden] * 2)
-                )
+                widths: Any = {"hidden_features": [settings.hidden] * 2, "mask": mask}
+                layers.append(GeneralCouplingTransform(d, settings.context, **widths))
         del layers[settings.couplings :]
         layers.insert(0, ElementWiseTransform(d, settings.context, hidden_features=wide))
         base = UnconditionalDistribution(DiagNormal, torch.zeros(d), torch.ones(d), buffer=True)
@@ -70,7 +70,9 @@ class PoseFlow(nn.Module):
         """Return poses (N, S, J, 3) m for standard normal numbers (N, S, 3J); z = 0 gives the middle one."""
         context = self.context(mean, factor)[:, None].expand(-1, z.shape[1], -1)
         r = z
-        for layer in reversed(list(self.flow.transform.transforms)):
+        layers = self.flow.transform.transforms
+        assert isinstance(layers, nn.ModuleList)
+        for layer in reversed(list(layers)):
             r = _undone(layer, r, context)
         r = r.unflatten(-1, (self.joints, 3))
         return mean[:, None] + (factor[:, None] @ r[..., None])[..., 0]
@@ -79,10 +81,11 @@ class PoseFlow(nn.Module):
 def _undone(layer: nn.Module, y: Tensor, context: Tensor) -> Tensor:
     """Invert one layer as zuko does, with gathers instead of writes in place: that is what can be exported."""
     if isinstance(layer, GeneralCouplingTransform):
+        assert isinstance(layer.mask, Tensor)
         kept, moved, back = _sides(layer.mask)
-        inverse = layer.meta(context, y[..., kept]).inv(y[..., moved])
+        inverse: Tensor = layer.meta(context, y[..., kept]).inv(y[..., moved])  # pyright: ignore
         return torch.cat([y[..., kept], inverse], dim=-1)[..., back]
-    return layer(context).inv(y)
+    return layer(context).inv(y)  # pyright: ignore
 
 
 def _sides(mask: Tensor) -> tuple[list[int], list[int], list[int]]:
