@@ -197,6 +197,18 @@ class SIGHTLINE_PG_overlay(bpy.types.PropertyGroup):
     told: StringProperty()
 
 
+class SIGHTLINE_PG_gap(bpy.types.PropertyGroup):
+    """One line of the list of gaps; the group's own name is the joint's."""
+
+    person: IntProperty()
+    kind: StringProperty()
+    reason: StringProperty()
+    first: IntProperty()
+    last: IntProperty()
+    worst: IntProperty()
+    sigma_cm: FloatProperty()
+
+
 class SIGHTLINE_PG_scene(bpy.types.PropertyGroup):
     """What a scene knows of its takes."""
 
@@ -298,6 +310,8 @@ class SIGHTLINE_PG_scene(bpy.types.PropertyGroup):
     summary: StringProperty(description="Lines of text")
     solved_take_path: StringProperty(subtype="FILE_PATH", description="The take file of the last solve")
     overlay: PointerProperty(type=SIGHTLINE_PG_overlay)
+    gaps: CollectionProperty(type=SIGHTLINE_PG_gap)
+    gap_index: IntProperty()
     looked_through: PointerProperty(type=bpy.types.Object)
     # Corrections:
     corrections: CollectionProperty(type=SIGHTLINE_PG_correction)
@@ -341,6 +355,7 @@ CLASSES = (
     SIGHTLINE_PG_correction,
     SIGHTLINE_PG_doubt,
     SIGHTLINE_PG_overlay,
+    SIGHTLINE_PG_gap,
     SIGHTLINE_PG_scene,
     SIGHTLINE_PG_status,
 )

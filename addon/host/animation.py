@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import bpy
@@ -110,6 +111,20 @@ def write_bezier(
         keys.foreach_set("handle_left_type", aligned)
         keys.foreach_set("handle_right_type", aligned)
         curve.update()
+
+
+def read_curves(
+    action: bpy.types.Action,
+    data_path: str,
+    frames: FloatArray,  # (T,)
+    default: Sequence[float],  # (C,) where there is no curve
+) -> FloatArray:
+    """Return (T, C) values of a property's curves, whoever made their keys."""
+    values = np.tile(np.asarray(default, float), (len(frames), 1))
+    for curve in _curves(action):
+        if curve.data_path == data_path and curve.array_index < values.shape[1]:
+            values[:, curve.array_index] = [curve.evaluate(frame) for frame in frames]
+    return values
 
 
 def write_visibility(

@@ -181,6 +181,34 @@ def pose_curves(
     return PoseCurves(location, continuous(basis))
 
 
+def bone_motion(
+    curves: PoseCurves,
+    skeleton: Skeleton,
+    rest_root: FloatArray,  # (3,) m, head of the root bone
+    rest_rotation: FloatArray,  # (1 + B, 3, 3) armature from bone at rest, root bone first
+) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Turn Blender's pose-bone channels back into a motion: what `pose_curves` does, the other way.
+
+    Args:
+        curves: location of the root bone in metres, rotations of all bones of any length but 0.
+        skeleton: its tree.
+        rest_root: where the root bone starts.
+        rest_rotation: rest frames as Blender holds them.
+
+    Returns:
+        Root translation (T, 3) m, root rotation (T, 4) and local rotations (T, B, 4), as in `SkeletonMotion`.
+    """
+    check_shapes(rest_root=(rest_root, "3"), rest_rotation=(rest_rotation, f"{len(skeleton.bone_names) + 1} 3 3"))
+    parents = skeleton.bone_parents + 1  # the root bone is bone 0
+    basis = curves.rotation / np.linalg.norm(curves.rotation, axis=-1, keepdims=True)
+    root = _product(quaternions(rest_rotation[:1]), basis[:, 0])
+    to_rest = quaternions(np.swapaxes(rest_rotation[parents], -1, -2) @ rest_rotation[1:])
+    local = _product(to_rest, basis[:, 1:])
+    local = np.where((parents == 0)[:, None], _product(root[:, None], local), local)
+    translation = curves.root_location @ rest_rotation[0].T + rest_root
+    return translation, continuous(root), continuous(local)
+
+
 def _inverse(quaternion: FloatArray) -> FloatArray:
     return quaternion * [1.0, -1.0, -1.0, -1.0]
 

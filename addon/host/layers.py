@@ -7,6 +7,8 @@ cleaned as few Bézier keys that keep every joint within its uncertainty. Cleane
 
 from __future__ import annotations
 
+from dataclasses import replace as replace_parts
+
 import bpy
 import numpy as np
 
@@ -15,9 +17,9 @@ from ...inference.motion.key_reduction import KeyedCurve, PoseTree, ReducedMotio
 from ...inference.motion.kinematics import bone_rotations, rigid_joints
 from ...inference.shapes import FloatArray
 from ...inference.types import Keypoints3D, SkeletonMotion, Solution
-from .animation import Bag, assign_action, bag_digest, new_action, write_bezier, write_curves
+from .animation import Bag, assign_action, bag_digest, new_action, read_curves, write_bezier, write_curves
 from .armature import root_name
-from .axes import PoseCurves, frame_numbers, pose_curves, quaternions
+from .axes import PoseCurves, bone_motion, frame_numbers, pose_curves, quaternions
 from .parts import CLEANED, FINGERPRINT, KIND, LAYER, PERSON, RAW, SOLVED, TAKE
 
 LAYERS = (RAW, SOLVED, CLEANED)
@@ -63,11 +65,12 @@ def reduce_layer(
     clock: tuple[int, float],
     sigmas: float,
     replace: bool = False,
+    layer: str = SOLVED,
 ) -> tuple[int, int]:
-    """Make the cleaned layer of an armature from the solved motion, and show it.
+    """Make the cleaned layer of an armature from the solved motion or from what is cleaned so far, and show it.
 
     Convention:
-        few Bézier keys; every joint stays within ``sigmas`` of its solved place by its own covariance.
+        few Bézier keys; every joint stays within ``sigmas`` of its place by its own covariance.
 
     Args:
         item: one of our armatures.
@@ -75,17 +78,16 @@ def reduce_layer(
         clock: the take's first frame, and frames per second.
         sigmas: the allowance.
         replace: also where the animator changed the cleaned layer.
+        layer: where the motion comes from: solved, or cleaned where there is one.
 
     Returns:
-        Keys of the solved layer, and of the cleaned one.
+        Keys with one on every frame, and of the cleaned layer.
 
     Raises:
         InputError: the cleaned layer was changed by hand and may not be replaced, or the solution is of other people.
     """
-    before = layer_action(item, CLEANED)
-    if before is not None and before.get(FINGERPRINT) != bag_digest(before) and not replace:
-        raise InputError(f"the cleaned layer of {item.name} was changed by hand; tick Replace to make it anew")
-    motion, person = solution.motion, _person(item, solution)
+    guard_cleaned(item, replace)
+    motion, person = base_motion(item, solution, clock, layer), _person(item, solution)
     frames = _frames(motion, clock[1], clock[0])
     curves, rest = _curves(item, motion), _rest_rotations(item, motion)
     tree = pose_tree(motion, person, rest)
@@ -94,13 +96,71 @@ def reduce_layer(
     reduced = reduce_keys(tree, frames, root, curves.rotation, covariance, sigmas)
     action, bag = new_action(item, CLEANED)
     _write_reduced(item, bag, reduced, motion, rest)
+    _enter_cleaned(item, action)
+    return curves.rotation[..., 0].size * 4 + 3 * len(frames), reduced.key_count
+
+
+def guard_cleaned(item: bpy.types.Object, replace: bool) -> None:
+    """Refuse to write over a cleaned layer that was changed by hand.
+
+    Raises:
+        InputError: it was, and may not be replaced.
+    """
+    before = layer_action(item, CLEANED)
+    if before is not None and before.get(FINGERPRINT) != bag_digest(before) and not replace:
+        raise InputError(f"the cleaned layer of {item.name} was changed by hand; tick Replace to make it anew")
+
+
+def base_motion(item: bpy.types.Object, solution: Solution, clock: tuple[int, float], layer: str) -> SkeletonMotion:
+    """Return the solution's motion with an armature's person as a layer has it; solved where there is no such layer.
+
+    Convention:
+        the cleaned layer is read at the solution's frames, the animator's edits included.
+
+    Raises:
+        InputError: the solution is of other people.
+    """
+    motion, person = solution.motion, _person(item, solution)
+    action = layer_action(item, CLEANED) if layer == CLEANED else None
+    if action is None:
+        return motion
+    names = (root_name(motion.skeleton), *motion.skeleton.bone_names)
+    frames, units = _frames(motion, clock[1], clock[0]), _units_per_m()
+    location = read_curves(action, f"{_bone_path(names[0])}.location", frames, (0, 0, 0)) / units
+    turns = [read_curves(action, f"{_bone_path(bone)}.rotation_quaternion", frames, (1, 0, 0, 0)) for bone in names]
+    head = np.array(item.data.bones[names[0]].head_local) / units
+    curves = PoseCurves(location, np.stack(turns, axis=1))
+    read = bone_motion(curves, motion.skeleton, head, _rest_rotations(item, motion))
+    parts = [part.copy() for part in (motion.root_translation, motion.root_rotation, motion.local_rotation)]
+    for part, own in zip(parts, read, strict=True):
+        part[:, person] = own
+    return replace_parts(motion, root_translation=parts[0], root_rotation=parts[1], local_rotation=parts[2])
+
+
+def write_cleaned(item: bpy.types.Object, solution: Solution, clock: tuple[int, float], motion: SkeletonMotion) -> None:
+    """Make the cleaned layer of an armature from a motion, a key per frame, and show it; ask `guard_cleaned` first.
+
+    Raises:
+        InputError: the solution is of other people.
+    """
+    frames = _frames(motion, clock[1], clock[0])
+    _enter_cleaned(item, _dense_action(item, CLEANED, _curves(item, motion), frames, solution))
+
+
+def joint_covariances(item: bpy.types.Object, solution: Solution) -> FloatArray:
+    """Return (T, J, 3, 3) m² of an armature's person in the skeleton's order; NaN where unknown."""
+    return _covariances(solution.solved, solution.motion, _person(item, solution))
+
+
+def _enter_cleaned(item: bpy.types.Object, action: bpy.types.Action) -> None:
+    """Put a new action in the place of the cleaned layer, and show it."""
+    before = layer_action(item, CLEANED)
     action[FINGERPRINT] = bag_digest(action)
     _keep(item, SOLVED)
     if before is not None:
         _forget(item, before)
     _keep_action(item, action, CLEANED)
     assign_action(item, action)
-    return curves.rotation[..., 0].size * 4 + 3 * len(frames), reduced.key_count
 
 
 def raw_motion(solution: Solution) -> SkeletonMotion:

@@ -1,6 +1,6 @@
 """What the buttons do: each collects its input, calls one function, and reports in one line."""
 
-from . import cameras, corrections, drag, example, export, footage, layers, models, results, solve, uncertainty
+from . import cameras, cleanup, corrections, drag, example, export, footage, layers, models, results, solve, uncertainty
 
 CLASSES = (
     *footage.CLASSES,
@@ -9,6 +9,7 @@ CLASSES = (
     *results.CLASSES,
     *export.CLASSES,
     *layers.CLASSES,
+    *cleanup.CLASSES,
     *corrections.CLASSES,
     *drag.CLASSES,
     *uncertainty.CLASSES,

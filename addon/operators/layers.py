@@ -10,7 +10,7 @@ from ...inference.errors import InputError
 from ...inference.files.solution import read_solution
 from ...inference.types import Solution
 from ..host.layers import LAYERS, reduce_layer, show_layer
-from ..host.parts import SOLVED, part_of, parts_in
+from ..host.parts import CLEANED, SOLVED, part_of, parts_in
 from ..host.scene import clock_of
 from .guarded import guarded
 
@@ -19,6 +19,11 @@ _MEANINGS = {
     "solved": "The estimate over the whole take; every solve makes it anew",
     "cleaned": "Yours: few keys to edit; no solve touches it",
 }
+
+SOURCES = [
+    (CLEANED, "Cleaned", "Work on the cleaned layer, your edits included; on the solved one where there is none"),
+    (SOLVED, "Solved", "Begin anew from the solved layer"),
+]
 
 
 def chosen_armatures(context: bpy.types.Context) -> list[bpy.types.Object]:
@@ -81,6 +86,7 @@ class SIGHTLINE_OT_reduce_keys(bpy.types.Operator):
         max=5.0,
         description="How far a joint may leave its solved place, in its own standard deviations; more means fewer keys",
     )
+    source: EnumProperty(name="From", items=SOURCES, default=SOLVED)
     replace: BoolProperty(
         name="Replace", description="Also where the cleaned layer was changed by hand: your changes are lost"
     )
@@ -94,7 +100,8 @@ class SIGHTLINE_OT_reduce_keys(bpy.types.Operator):
             solution = solution_of(context.scene)
             clock = clock_of(context.scene, context.scene.sightline.take, solution)
             counts = [
-                reduce_layer(item, solution, clock, self.sigmas, self.replace) for item in chosen_armatures(context)
+                reduce_layer(item, solution, clock, self.sigmas, self.replace, self.source)
+                for item in chosen_armatures(context)
             ]
             before, after = (sum(part) for part in zip(*counts, strict=True))
             self.report({"INFO"}, f"{before:,} keys became {after:,}: {before / after:.1f} times fewer")

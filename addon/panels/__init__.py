@@ -1,6 +1,6 @@
 """The sidebar tab Sightline of the 3D view: panels draw, operators work. Their order here is their order there."""
 
-from . import cameras, corrections, export, footage, layers, models, preferences, results, solve, uncertainty
+from . import cameras, cleanup, corrections, export, footage, layers, models, preferences, results, solve, uncertainty
 
 CLASSES = (
     *solve.CLASSES,
@@ -8,6 +8,7 @@ CLASSES = (
     *cameras.CLASSES,
     *uncertainty.CLASSES,
     *layers.CLASSES,
+    *cleanup.CLASSES,
     *results.CLASSES,
     *export.CLASSES,
     *corrections.CLASSES,

@@ -100,7 +100,7 @@ def reduce_keys(
         rotation=(rotation, f"T {count} 4"),
         covariance=(covariance, f"T {count} 3 3"),
     )
-    whitening = _whitening(covariance) / sigmas
+    whitening = whitening_of(covariance) / sigmas
     below, allowed = _subtrees(tree.parents), _allowances(tree.parents)
     world = _world(tree, rotation)
 
@@ -208,8 +208,8 @@ def _hermite(keys: FloatArray, frames: FloatArray) -> tuple[IntArray, FloatArray
     return left, np.stack([near, s * (1 - s) ** 2 * span, far, s * s * (s - 1) * span], axis=1)
 
 
-def _whitening(covariance: FloatArray) -> FloatArray:
-    """(T, N, 3, 3) matrices W with |W e| the Mahalanobis length of an error e."""
+def whitening_of(covariance: FloatArray) -> FloatArray:
+    """Matrices W (T, N, 3, 3) with |W e| the Mahalanobis length of an error e (m); NaN covariance counts as 5 cm."""
     known = np.isfinite(covariance).all(axis=(-1, -2), keepdims=True)
     values, axes = np.linalg.eigh(np.where(known, covariance, _UNKNOWN_SIGMA_M**2 * np.eye(3)))
     return axes.swapaxes(-1, -2) / np.sqrt(np.maximum(values, _SMALLEST_SIGMA_M**2))[..., None]
