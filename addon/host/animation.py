@@ -121,7 +121,7 @@ def read_curves(
 ) -> FloatArray:
     """Return (T, C) values of a property's curves, whoever made their keys."""
     values = np.tile(np.asarray(default, float), (len(frames), 1))
-    for curve in _curves(action):
+    for curve in action_curves(action):
         if curve.data_path == data_path and curve.array_index < values.shape[1]:
             values[:, curve.array_index] = [curve.evaluate(frame) for frame in frames]
     return values
