@@ -25,6 +25,10 @@ from ..inference.config import SolveSettings
 from .host.export_formats import NAMES, about, label_of
 from .host.rig_files import rig_files
 
+# Paths may begin with "//", the folder of the .blend file; since 4.5 Blender warns where that is not declared.
+_RELATIVE = {"options": {"PATH_SUPPORTS_BLEND_RELATIVE"}} if bpy.app.version >= (4, 5, 0) else {}
+_FILE: dict[str, Any] = {"subtype": "FILE_PATH", **_RELATIVE}
+_FOLDER: dict[str, Any] = {"subtype": "DIR_PATH", **_RELATIVE}
 _PROPERTY_OF = {bool: BoolProperty, int: IntProperty, float: FloatProperty, str: StringProperty}
 
 
@@ -78,7 +82,7 @@ class SIGHTLINE_PG_view(bpy.types.PropertyGroup):
     """One video of the take; the group's own name is the view's, the camera's in the calibration."""
 
     name: StringProperty(name="Name", description="The camera's name in the calibration; the order does not matter")
-    video: StringProperty(name="Video", subtype="FILE_PATH", description="The video, or one picture of a sequence")
+    video: StringProperty(name="Video", description="The video, or one picture of a sequence", **_FILE)
     fit: EnumProperty(
         name="Fit",
         description="How the video's size relates to the calibrated one",
@@ -247,16 +251,14 @@ class SIGHTLINE_PG_scene(bpy.types.PropertyGroup):
     calibration_path: StringProperty(name="Calibration", description="The calibration file, or the folder of its files")
     lenses_path: StringProperty(
         name="Lenses",
-        subtype="FILE_PATH",
+        **_FILE,
         description="A calibration whose lenses are used; where its cameras stood does not matter",
     )
     calibration_note: StringProperty(description="What the calibration was recognised as")
     calibration_problem: StringProperty(description="Why the calibration cannot be used")
     board: PointerProperty(type=SIGHTLINE_PG_board)
-    take_path: StringProperty(name="Take", subtype="FILE_PATH", description="The take.toml to solve")
-    output_path: StringProperty(
-        name="Output", subtype="DIR_PATH", description="Folder of the results; empty: beside the take"
-    )
+    take_path: StringProperty(name="Take", description="The take.toml to solve", **_FILE)
+    output_path: StringProperty(name="Output", description="Folder of the results; empty: beside the take", **_FOLDER)
     formats: EnumProperty(
         name="Formats",
         options={"ENUM_FLAG"},
@@ -305,10 +307,10 @@ class SIGHTLINE_PG_scene(bpy.types.PropertyGroup):
     settings: PointerProperty(type=SIGHTLINE_PG_settings)
     # What the last solve left:
     take: StringProperty()
-    solution_path: StringProperty(subtype="FILE_PATH")
-    report_path: StringProperty(subtype="FILE_PATH")
+    solution_path: StringProperty(**_FILE)
+    report_path: StringProperty(**_FILE)
     summary: StringProperty(description="Lines of text")
-    solved_take_path: StringProperty(subtype="FILE_PATH", description="The take file of the last solve")
+    solved_take_path: StringProperty(description="The take file of the last solve", **_FILE)
     overlay: PointerProperty(type=SIGHTLINE_PG_overlay)
     gaps: CollectionProperty(type=SIGHTLINE_PG_gap)
     gap_index: IntProperty()
