@@ -27,6 +27,7 @@ LIMBS: dict[str, tuple[str, ...]] = {
 }
 MOVE_SIGMA_PX = 2.0  # of a hand with a mouse, in the pixels of a picture 1,000 px wide
 PIN_SIGMA_M = 0.005
+LASTS_S = 0.1  # how long a detector's error lasts, about: so far around a correction its neighbours are off alike
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,8 @@ def corrected(
     Convention:
         a time means the frame nearest to it, at most half a step away. A pin becomes a keypoint in every view that
         it lies in front of, as sure as its sigma; a moved keypoint is as sure as a hand with a mouse. Both have
-        score 1.
+        score 1. Errors last: keypoints around a moved or pinned one are shifted with it, less the farther in time,
+        by what it differs from the median of their path; where they are right the shift is none.
 
     Args:
         rig: the cameras, in the order of the views.
@@ -165,7 +167,9 @@ class _Edit:
         """Say where a keypoint is."""
         joint = self.view.joint_names.index(correction.joint or "")
         xy, covariance, score = self._open()
-        cell = (frames, correction.person - 1, joint)
+        person = correction.person - 1
+        xy[:, person, joint] += _shift(self.view.timestamps_s, xy[:, person, joint], int(frames.argmax()), place)
+        cell = (frames, person, joint)
         xy[cell], covariance[cell], score[cell] = place, sigma_px**2 * np.eye(2), 1.0
 
     def _swap(self, correction: Correction, frames: BoolArray) -> None:
@@ -186,6 +190,26 @@ class _Edit:
         if self._arrays is None:
             return self.view
         return Keypoints2D(self.view.view, self.view.joint_names, self.view.timestamps_s, *self._arrays)
+
+
+def _shift(times: FloatArray, path: FloatArray, frame: int, place: FloatArray) -> FloatArray:
+    """(T, 2) how far a correction at a frame moves a keypoint's path (T, 2), which may have gaps.
+
+    The path at the frame is a median over frames alike far before and after it, the curve between them taken off: a
+    wild keypoint there does not count, and the motion itself takes nothing away.
+    """
+    reach = int(np.searchsorted(times, times[frame] + LASTS_S, side="right") - 1 - frame)
+    reach = max(min(reach, frame, len(times) - 1 - frame), 0)
+    steps = np.arange(1, reach + 1)
+    midpoints = 0.5 * (path[frame - steps] + path[frame + steps])
+    if reach > 1:  # Richardson: what grows with the square of the time cancels
+        half = reach // 2
+        midpoints = (4 * midpoints[:half] - midpoints[1 : 2 * half : 2]) / 3
+    midpoints = midpoints[np.isfinite(midpoints).all(axis=1)]
+    if not len(midpoints):
+        return np.zeros_like(path)
+    share = np.exp(-0.5 * ((times - times[frame]) / LASTS_S) ** 2)
+    return np.where(share > 0.01, share, 0.0)[:, None] * (place - np.median(midpoints, axis=0))
 
 
 def _check(correction: Correction, views: Sequence[Keypoints2D]) -> None:

@@ -271,7 +271,7 @@ def test_solving_again_gives_the_same_and_a_correction_changes_it(tmp_path: Path
     mended = solve_again(read_take(take), out)
     before, after = (np.linalg.norm(item.solved.xyz[10, 0, joint] - place) for item in (first, mended))
     assert after < 0.5 * before
-    assert np.abs(mended.solved.xyz[-3:] - first.solved.xyz[-3:]).max() < 0.01  # far away little changes
+    assert np.abs(mended.solved.xyz[-3:] - first.solved.xyz[-3:]).max() < 0.02  # 0.2 s away little changes
     assert json.loads((out / "report.json").read_text())["facts"]["corrections"] == 1
     full = solve(read_take(take), out)
     np.testing.assert_allclose(full.solved.xyz, mended.solved.xyz)  # corrections belong to the take
