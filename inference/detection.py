@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
@@ -80,6 +81,7 @@ def find_keypoints(
     return tracks
 
 
+KEEP_EVERY_S = 5.0
 Ticker = Callable[[Iterator[tuple[int, NDArray]]], Iterator[tuple[int, NDArray]]]
 
 
@@ -140,9 +142,13 @@ def _detected(item: OpenedView, frames: tuple[int, int], kept: _Kept, watch: Tic
     follower, before = kept.follower, kept.follower.done
     for _ in watch((number, _NO_PICTURE) for number in range(before)):
         pass  # they count as done
+    kept_at = time.monotonic()
     try:
         for _, image in watch(read_frames(item.footage, frames[0] + before, frames[1])):
             follower.step(image)
+            if kept.path is not None and time.monotonic() - kept_at > KEEP_EVERY_S:  # a process may be killed
+                keep_detections(kept.path, follower.state())
+                kept_at = time.monotonic()
     finally:  # cancelled, failed or through
         if kept.path is not None and follower.done > before:
             keep_detections(kept.path, follower.state())

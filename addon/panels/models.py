@@ -7,7 +7,7 @@ from ...inference.perception.manage import ModelEntry
 from ..known_models import detectors, download_note, known_models, missing_packs
 from .tab import say
 
-_WIDTH = 100  # letters of a line in the preferences
+_WIDTH = 85  # letters of a line in the preferences
 _ICONS = {"bundled": "PACKAGE", "fetched": "IMPORT", "own": "USER"}
 
 

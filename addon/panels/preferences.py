@@ -8,7 +8,7 @@ from ..preferences import PACKAGE, environment_command, hint
 from .models import draw_models
 from .tab import say
 
-WIDTH = 100  # letters of a line
+WIDTH = 85  # letters of a line
 
 
 class SIGHTLINE_AP_preferences(bpy.types.AddonPreferences):
@@ -33,7 +33,7 @@ class SIGHTLINE_AP_preferences(bpy.types.AddonPreferences):
         row = box.row(align=True)
         row.prop(self, "python", text="")
         row.operator("sightline.test_python", text="Test")
-        box.label(text=f"Empty: Blender's own, on the CPU. {hint()}")
+        say(box, f"Empty: Blender's own, on the CPU. {hint()}", "INFO", WIDTH)
         say(box, environment_command(), "BLANK1", WIDTH)
         box.operator("sightline.copy_command", icon="COPYDOWN")
         if status.errand:

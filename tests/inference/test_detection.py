@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from inference import detection
 from inference.detection import find_keypoints
 from inference.errors import Cancelled, InputError
 from inference.perception.kept_detections import cache_folder, keep_detections, kept_file, read_kept_detections
@@ -114,3 +115,17 @@ def test_the_folder_and_its_names(take: Take, tmp_path: Path, monkeypatch: pytes
 
 def _without_keeping(take: Take) -> object:
     return replace(take.settings, detection=replace(take.settings.detection, reuse_detections=False))
+
+
+def test_detections_are_kept_on_the_way_for_a_process_may_be_killed(
+    take: Take, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(detection, "KEEP_EVERY_S", 0.0)
+    seen = []
+
+    class Looking(Progress):
+        def _advance(self, stage: str, done: int, total: int) -> None:
+            seen.append(len(list(cache_folder().glob("*.npz"))))
+
+    _find(take, Looking())
+    assert seen[len(seen) // 2] > 0
