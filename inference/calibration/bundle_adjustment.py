@@ -35,6 +35,7 @@ class BundleModel:
     bone_sigma_m: float = 0.02  # how far the detections of two joints let their distance wander
     iterations: int = 40
     tolerance: float = 1e-6  # relative fall of the cost that ends the search
+    hold_gauge: bool = True  # steps stay where the world is: quicker near the answer, stiffer far from it
 
 
 @dataclass(frozen=True, eq=False)
@@ -314,7 +315,7 @@ class _Problem:
     def moved(self, state: Bundle, system: _System, damping: float) -> Bundle:
         """Return the state after one damped step."""
         matrix, rhs, solved = self.reduced(system, damping)
-        if self.prior is None:  # steps along the gauge cost nothing but what they bend
+        if self.prior is None and self.model.hold_gauge:  # steps along it cost nothing but what they bend
             fixed = gauge_constraints(state.R, state.t)
             matrix[: self.offset_at, : self.offset_at] += _FIRM * np.diag(matrix).max() * fixed.T @ fixed
         scale = 1 / np.sqrt(np.maximum(np.diag(matrix), 1e-12))

@@ -87,8 +87,11 @@ def calibrate_from_person(
     settings = association or AssociationSettings()
     people = choose_people(rig, tracks, persons, settings)
     observations = gather_observations(lenses, people, _MOST_MOMENTS, clocks)
-    model = BundleModel(offset_sigma_px=0, iterations=_ITERATIONS, clocks=tuple(clocks))
-    result, model = _adjusted(observations, start_bundle(observations, start.R, start.t), model)
+    plain = BundleModel(offset_sigma_px=0, iterations=_ITERATIONS, clocks=tuple(clocks))
+    begun = start_bundle(observations, start.R, start.t)
+    result, model = _adjusted(observations, begun, plain)
+    if _unexplained(observations, result):  # slower, but less stiff far from the answer
+        result, model = _adjusted(observations, begun, replace(plain, hold_gauge=False))
     check_spread(result.bundle.points)
     _check_residuals(observations, result)
     centres = {lens.name: -R.T @ t for lens, R, t in zip(lenses, result.bundle.R, result.bundle.t, strict=True)}
@@ -112,7 +115,7 @@ def _best_start(observations: Observations, pairs: Mapping[Pair, RelativePose]) 
         except DegenerateError as found:
             problem = found
             continue
-        result = adjust_bundle(few, bundle, BundleModel(offset_sigma_px=0, iterations=12))
+        result = adjust_bundle(few, bundle, BundleModel(offset_sigma_px=0, iterations=12, hold_gauge=False))
         unused = np.isnan(result.squared[few.seen]).sum()
         cost = result.cost + 6.0 * float(unused)
         if best is None or cost < best[0]:
@@ -236,6 +239,13 @@ def estimator_variance(
     return float(leverage**2 * (weight**2 * s).sum() / (numbers - unknowns) * weight.mean() / slope.mean() ** 2)
 
 
+def _unexplained(observations: Observations, result: BundleResult) -> list[int]:
+    """Views whose typical residual is larger than any detector's error."""
+    error = np.linalg.norm(result.error_px, axis=-1).reshape(len(observations.views), -1)
+    typical = [np.median(row[np.isfinite(row)]) if np.isfinite(row).any() else 0.0 for row in error]
+    return [v for v, px in enumerate(typical) if px > _WORST_PX * observations.focal_px[v]]
+
+
 def _check_residuals(observations: Observations, result: BundleResult) -> None:
     error = np.linalg.norm(result.error_px, axis=-1)
     for v, name in enumerate(observations.views):
@@ -245,7 +255,7 @@ def _check_residuals(observations: Observations, result: BundleResult) -> None:
                 f"view {name} shares only {int(seen.sum())} joints with the others, too few to know its camera; "
                 "leave it out, or let the person stand where it sees them too"
             )
-        if np.median(error[v][seen]) > _WORST_PX * observations.focal_px[v]:
+        if v in _unexplained(observations, result):
             raise DegenerateError(
                 f"view {name}: no camera explains its keypoints (median error {np.median(error[v][seen]):.0f} px); "
                 "check that its lens belongs to this video, and its offset_s"
