@@ -120,6 +120,7 @@ def write_take(path: Path, folder: Path, videos: bool, original: bool = True) ->
             lines.append('fit = "letterbox"')
             if not videos:
                 lines.append("size = [1080, 1920]")
+    lines += ["[solve]", "reuse_detections = false"]  # the benchmark looks at every frame
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
     return path
 
