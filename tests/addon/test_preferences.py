@@ -67,12 +67,23 @@ def test_a_python_that_lacks_something_says_exactly_what(enabled, tmp_path):
     assert failed and text.endswith(f"cannot import numpy; run: {enabled.python} -m pip install numpy")
 
 
+def _take(folder):
+    """A take file that can be read; nothing in it can be solved."""
+    (folder / "rig.toml").touch()
+    text = '[take]\nname = "a"\n[calibration]\nsource = "rig.toml"\n'
+    for view in ("cam01", "cam02"):
+        (folder / view).mkdir()
+        text += f'[[view]]\nname = "{view}"\nkeypoints = "{view}"\nkeypoint_layout = "coco_17"\nfps = 30\n'
+    (folder / "take.toml").write_text(text)
+    return folder / "take.toml"
+
+
 def test_a_python_that_is_not_there_or_is_none(enabled, tmp_path):
     enabled.python = str(tmp_path / "nothing")
     with pytest.raises(RuntimeError, match="is not there; choose another"):
         bpy.ops.sightline.test_python()
     with pytest.raises(InputError, match="is not there"):
-        solving.start(None)
+        solving.start(solving.request_for(_take(tmp_path)))
     enabled.python = str(ROOT / "README.md")
     with pytest.raises(RuntimeError, match="README.md could not be started"):
         bpy.ops.sightline.test_python()
@@ -84,13 +95,7 @@ def test_the_chosen_python_solves_and_sees_nothing_of_blenders(enabled, monkeypa
     chosen = tmp_path / "python"
     chosen.touch()
     enabled.python = str(chosen)
-    (tmp_path / "rig.toml").touch()
-    text = '[take]\nname = "a"\n[calibration]\nsource = "rig.toml"\n'
-    for view in ("cam01", "cam02"):
-        (tmp_path / view).mkdir()
-        text += f'[[view]]\nname = "{view}"\nkeypoints = "{view}"\nkeypoint_layout = "coco_17"\nfps = 30\n'
-    (tmp_path / "take.toml").write_text(text)
-    solving.start(solving.request_for(tmp_path / "take.toml"))
+    solving.start(solving.request_for(_take(tmp_path)))
     assert seen["command"][0] == str(chosen) and seen["env"]["PYTHONPATH"] == str(ROOT)
 
 

@@ -133,10 +133,10 @@ def test_ellipsoids_are_the_covariance(empty_scene, make_solution):
 
 def test_no_key_is_nan(empty_scene, make_solution):
     build_scene(empty_scene, make_solution(), INFO)
-    from sightline.addon.host.animation import _curves
+    from sightline.addon.host.animation import action_curves
 
     for action in bpy.data.actions:
-        for curve in _curves(action):
+        for curve in action_curves(action):
             assert np.isfinite([p.co for p in curve.keyframe_points]).all()
 
 
@@ -228,10 +228,10 @@ def test_what_belongs_to_the_user_stays(empty_scene, make_solution):
 
 
 def test_an_edited_action_is_kept_as_cleaned(empty_scene, make_solution):
-    from sightline.addon.host.animation import _curves, action_fingerprint
+    from sightline.addon.host.animation import action_curves, action_fingerprint
 
     (armature,) = build_scene(empty_scene, make_solution(seed=1), INFO).armatures
-    key = _curves(armature.animation_data.action)[5].keyframe_points[3]
+    key = action_curves(armature.animation_data.action)[5].keyframe_points[3]
     key.co.y += 0.3
     kept, action = action_fingerprint(armature), armature.animation_data.action
     (fresh,) = build_scene(empty_scene, make_solution(seed=2), INFO).armatures
