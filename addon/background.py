@@ -90,7 +90,8 @@ class Run:
         try:
             return self.job.result()
         except SolveError as problem:
-            if self.detected and (self.job.crashed or isinstance(problem, Cancelled)):
+            kept = self.wanted.request.take.settings.detection.reuse_detections
+            if kept and self.detected and (self.job.crashed or isinstance(problem, Cancelled)):
                 _State.partial = Partial(self.wanted, self.detected)
             raise
 

@@ -300,7 +300,7 @@ class SIGHTLINE_PG_scene(bpy.types.PropertyGroup):
         ],
     )
     export_all_takes: BoolProperty(name="All Takes", description="Every take in this scene, each beside its solution")
-    export_ellipsoids: BoolProperty(name="With Ellipsoids", description="Also the ellipsoids, in FBX and USD")
+    export_ellipsoids: BoolProperty(name="With Ellipsoids", description="Also the ellipsoids, in FBX, USD and glTF")
     use_settings: BoolProperty(
         name="Override Settings", description="Use the settings below instead of those in the take"
     )
@@ -310,6 +310,10 @@ class SIGHTLINE_PG_scene(bpy.types.PropertyGroup):
     solution_path: StringProperty(**_FILE)
     report_path: StringProperty(**_FILE)
     summary: StringProperty(description="Lines of text")
+    replace_cleaned: BoolProperty(
+        name="Replace",
+        description="The tools may write over a cleaned layer that you changed: your changes are lost",
+    )
     solved_take_path: StringProperty(description="The take file of the last solve", **_FILE)
     overlay: PointerProperty(type=SIGHTLINE_PG_overlay)
     gaps: CollectionProperty(type=SIGHTLINE_PG_gap)

@@ -12,8 +12,6 @@ from ..inference.errors import InputError
 from .host.blender_cameras import export_cameras
 from .take_entry import TakeEntry, ViewEntry, write_take
 
-SCENE_CAMERAS = "cameras of the scene.toml"
-
 
 def missing_footage(scene: bpy.types.Scene) -> str:
     """Say what the step Footage lacks, "" if nothing."""
@@ -45,7 +43,14 @@ def missing_cameras(scene: bpy.types.Scene) -> str:
 
 
 def take_folder(scene: bpy.types.Scene) -> Path:
-    """Return where the panel's take is written: beside the .blend, or beside the first video while it is not saved."""
+    """Return where the panel's take is written: where it was solved before, else beside the .blend, or beside the first
+    video while that is not saved.
+    """  # noqa: D205
+    solved = scene.sightline.solved_take_path
+    if solved:  # where its corrections and results are
+        path, name = Path(bpy.path.abspath(solved)), scene.sightline.take_name.strip() or "take"
+        if path.is_file() and path.stem in (name, f"{name} preview"):
+            return path.parent
     if bpy.data.filepath:
         return Path(bpy.data.filepath).parent
     return Path(bpy.path.abspath(scene.sightline.views[0].video)).parent
@@ -71,9 +76,10 @@ def write_scene_take(context: bpy.types.Context, seconds: float | None = None) -
     folder = take_folder(scene)
     known = scene.sightline
     name = known.take_name.strip() or "take"
-    calibration, board = _calibration(context, folder)
+    name = f"{name} preview" if seconds is not None else name
+    calibration, board = _calibration(context, folder / f"{name} cameras.toml")
     entry = TakeEntry(
-        name=f"{name} preview" if seconds is not None else name,
+        name=name,
         views=tuple(_view(view) for view in known.views),
         calibration=calibration,
         board=board,
@@ -90,7 +96,7 @@ def _view(view: Any) -> ViewEntry:
     return ViewEntry(view.name, _absolute(view.video), view.fit, _clean(view.fps) or None, offset)
 
 
-def _calibration(context: bpy.types.Context, folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+def _calibration(context: bpy.types.Context, own: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     known = context.scene.sightline
     lenses = {"intrinsics": _absolute(known.lenses_path)} if known.lenses_path.strip() else {}
     if known.cameras_from == "PERSON":
@@ -102,8 +108,8 @@ def _calibration(context: bpy.types.Context, folder: Path) -> tuple[dict[str, An
             values |= {"marker_m": _clean(board.marker_m), "dictionary": board.dictionary, "legacy": board.legacy}
         return {"source": "board"} | lenses, values | {"inverted": board.inverted}
     if known.cameras_from == "SCENE":
-        export_cameras(context, folder / SCENE_CAMERAS, [view.name for view in known.views])
-        return {"source": str(folder / SCENE_CAMERAS)}, {}
+        export_cameras(context, own, [view.name for view in known.views])
+        return {"source": str(own)}, {}
     return {"source": _absolute(known.calibration_path)} | lenses, {}
 
 

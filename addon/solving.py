@@ -26,7 +26,7 @@ from .host.scene import BuiltScene, Prepared, build_steps, prepare, take_info
 from .job import Event, Job, foreign_environment, worker_command
 from .overlays.shown import remember_uncertainty
 from .preferences import chosen_python
-from .properties import read_settings, settings_as_text
+from .properties import SIGHTLINE_PG_scene, read_settings, settings_as_text
 from .scene_corrections import kept_path, load_corrections, solved_take
 from .scene_take import write_scene_take
 from .trusting import remember_trust
@@ -81,8 +81,15 @@ def request_from_scene(context: bpy.types.Context, seconds: float | None = None)
     else:
         raise InputError("add videos, or choose a take.toml, in the panel Solve 3D Pose")
     out = Path(bpy.path.abspath(chosen.output_path)) if chosen.output_path.strip() else None
+    return request_for(path, out, _settings(chosen))
+
+
+def _settings(chosen: SIGHTLINE_PG_scene) -> dict[str, str]:
+    """What the panel's settings override; the detector of the step Person stays."""
     settings = settings_as_text(read_settings(chosen.settings)) if chosen.use_settings else {}
-    return request_for(path, out, settings)
+    if chosen.views:
+        settings.pop("detection.detector", None)
+    return settings
 
 
 def request_again(context: bpy.types.Context) -> Request:
@@ -96,8 +103,7 @@ def request_again(context: bpy.types.Context) -> Request:
     load_corrections(scene)
     if not kept_path(scene).is_file():
         raise InputError(f"the keypoints of the last solve are gone ({kept_path(scene)}): solve in full")
-    settings = settings_as_text(read_settings(chosen.settings)) if chosen.use_settings else {}
-    return replace(request_for(solved_take(scene), kept_path(scene).parent, settings), again=True)
+    return replace(request_for(solved_take(scene), kept_path(scene).parent, _settings(chosen)), again=True)
 
 
 def start(request: Request) -> Job:
@@ -151,6 +157,8 @@ def enter_steps(context: bpy.types.Context, request: Request, prepared: Prepared
     ensure_take_collection(scene, kept.take)[SOLUTION] = kept.solution_path
     kept.summary = "\n".join(summary(prepared.solution))
     kept.solved_take_path = str(request.take.path)
+    kept.gaps.clear()  # of the solution before
+    context.window_manager.sightline.again_problem = ""
     load_corrections(scene)
     remember_trust(scene, request.take.name, request.out)
     return built

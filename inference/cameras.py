@@ -17,7 +17,7 @@ from .shapes import FloatArray
 from .take import CalibrationSource, Take, View
 from .types import Camera, CameraRig, Intrinsics
 
-_EXACT_GAUGE = "the calibration file's own world; the cameras are taken as exact"
+_EXACT_GAUGE = "the calibration file's own world; how far the cameras are off is not stated"
 UNSCALED_GAUGE = "the calibration file's own world, whose scale comes from the person"  # provisional until then
 _TRUSTED_GAUGE = "the calibration file's own world; every camera is free by the stated sigmas"
 

@@ -61,9 +61,7 @@ class MotionSettings:
     smoothness: float = 1.0  # 1 = fitted to the take; larger is smoother
     bone_sigma_m: float = 0.0005  # how much a bone may change its length before the skeleton is made rigid
     max_sigma_m: float = 0.3  # a bridged joint less sure than this is unobserved
-    contacts: str = (
-        "estimate"  # off | estimate: told only | soft: hold resting feet as sure as they are | locked: exactly
-    )
+    contacts: str = "soft"  # off | estimate: told only | soft: resting feet are held as far as sure | locked: exactly
     joint_limits: bool = True  # knees bend one way, nothing folds flat; only where it is broken
 
 

@@ -154,6 +154,9 @@ def _mark(take: Take) -> str:
     """What the kept keypoints depend on, as a text to compare."""
     source, settings = take.calibration, take.settings
     files = [path for path in (source.path, source.intrinsics, source.points) if path is not None]
+    files += [view.keypoints for view in take.views if view.keypoints is not None]
+    files += [Path(view.video) for view in take.views if view.video and Path(view.video).is_file()]
+    files = [one for path in files for one in (sorted(path.iterdir()) if path.is_dir() else [path])]
     parts = (take.persons, take.height_m, take.start_s, take.end_s, take.fps, source, take.views)
     text = repr((*parts, settings.detection, settings.association, [path.stat().st_mtime_ns for path in files]))
     return text.replace(str(take.path.parent), ".")  # the folder may move

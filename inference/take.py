@@ -69,8 +69,8 @@ class CalibrationSource:
     path: Path | None  # None: the cameras are solved: from the person, a board, or measured points
     intrinsics: Path | None = None  # a second source, for the lenses alone
     units: str | None = None  # m | mm | cm; None: what the file says
-    rotation_sigma_deg: float | None = None  # None: the rotations are taken as exact
-    centre_sigma_m: float | None = None  # None: the positions are taken as exact
+    rotation_sigma_deg: float | None = None  # None or 0: not stated, the solver finds it
+    centre_sigma_m: float | None = None  # None or 0: not stated
     floor: str = "keep"  # keep | auto
     board: Mapping[str, Any] | None = None  # the table [calibration.board]: cameras are solved from a board
     refine_cameras: bool = False  # adjust given cameras on the person, within how far they are trusted

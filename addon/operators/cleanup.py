@@ -74,7 +74,7 @@ class SIGHTLINE_OT_smooth_motion(_CleanUp, bpy.types.Operator):
             chosen = self._range(frames)
             made = []
             for item in chosen_armatures(context):
-                guard_cleaned(item, self.replace)
+                guard_cleaned(item, self.replace or context.scene.sightline.replace_cleaned)
                 motion = base_motion(item, solution, clock, self.source)
                 covariance = joint_covariances(item, solution)
                 smoothed = smooth_motion(
@@ -129,7 +129,7 @@ class SIGHTLINE_OT_lock_feet(_CleanUp, bpy.types.Operator):
             budget = Budget(self.sigmas) if self.limit == "SIGMAS" else Budget(metres=self.centimetres / 100)
             made, told = [], []
             for item in chosen_armatures(context):
-                guard_cleaned(item, self.replace)
+                guard_cleaned(item, self.replace or context.scene.sightline.replace_cleaned)
                 motion, person = base_motion(item, solution, clock, self.source), int(item[PERSON])
                 spans = _spans(context, solution, person, frames)
                 covariance = joint_covariances(item, solution)

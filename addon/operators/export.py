@@ -10,7 +10,8 @@ from ...inference.files.solution import read_solution
 from ...inference.types import Solution
 from .. import solving
 from ..host.export import Exported, RigChoice, armatures_to_export
-from ..host.parts import KIND, PERSON, TAKE, part_of
+from ..host.layers import layer_action, shown_layer
+from ..host.parts import CLEANED, KIND, PERSON, TAKE, part_of, parts_in
 from ..host.performance import Performance, performance_of
 from ..host.rig_files import find_rig
 from ..host.rigs import make_rig, retarget_onto
@@ -69,6 +70,10 @@ def character_of(context: bpy.types.Context) -> bpy.types.Object | None:
     return item if item is not None and item.type == "ARMATURE" and part_of(item) is None else None
 
 
+def _cleaned_is_hidden(item: bpy.types.Object) -> bool:
+    return layer_action(item, CLEANED) is not None and shown_layer(item) != CLEANED
+
+
 def _rest_pose(scene: bpy.types.Scene) -> str:
     return "" if scene.sightline.rest_pose == "USUAL" else scene.sightline.rest_pose
 
@@ -96,6 +101,9 @@ class SIGHTLINE_OT_export_take(_OfSolved, bpy.types.Operator):
             for take, path in takes_to_export(context):
                 exported = what_to_export(context.scene, take, read_solution(path))
                 paths += solving.export_take(context, exported, formats, path.parent / take)
+            other = [item.name for item in parts_in(context.scene, "armature") if _cleaned_is_hidden(item)]
+            if other:
+                self.report({"WARNING"}, f"{', '.join(other)}: the cleaned layer is not shown, so it was not written")
             self.report({"INFO"}, "Wrote " + ", ".join(str(path) for path in paths))
             return {"FINISHED"}
 

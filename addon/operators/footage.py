@@ -53,6 +53,9 @@ class SIGHTLINE_OT_add_videos(bpy.types.Operator, ImportHelper):
             views = context.scene.sightline.views
             known = {str(Path(bpy.path.abspath(view.video))) for view in views}
             added = [path for path in sorted(chosen) if str(path) not in known]
+            own = context.scene.sightline
+            if not views and own.take_name == "take" and bpy.data.filepath:  # several scenes may share a folder
+                own.take_name = Path(bpy.data.filepath).stem
             for path in added:
                 view = views.add()
                 view.name, view.video = path.stem, str(path)

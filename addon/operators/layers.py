@@ -98,9 +98,10 @@ class SIGHTLINE_OT_reduce_keys(bpy.types.Operator):
     def execute(self, context: bpy.types.Context) -> set[str]:
         def reduce() -> set[str]:
             solution = solution_of(context.scene)
+            replace = self.replace or context.scene.sightline.replace_cleaned
             clock = clock_of(context.scene, context.scene.sightline.take, solution)
             counts = [
-                reduce_layer(item, solution, clock, self.sigmas, self.replace, self.source)
+                reduce_layer(item, solution, clock, self.sigmas, replace, self.source)
                 for item in chosen_armatures(context)
             ]
             before, after = (sum(part) for part in zip(*counts, strict=True))

@@ -8,6 +8,8 @@ from bpy.props import BoolProperty, IntProperty, StringProperty
 
 from ...inference.errors import Cancelled, InputError, SolveError
 from .. import background, solving
+from .cameras import look_at_calibration
+from .footage import look_at
 from .guarded import guarded, redraw_panels, show
 
 TICK_S = 0.1
@@ -183,6 +185,11 @@ class SIGHTLINE_OT_solve_take(_Solving, bpy.types.Operator):
         chosen.output_path = self.output_path or chosen.output_path
         if self.take_path:
             chosen.views.clear()  # a take file stands for itself
+        for view in chosen.views:
+            if view.problem:
+                look_at(view)
+        if chosen.views and chosen.cameras_from == "FILE" and chosen.calibration_path.strip():
+            look_at_calibration(context.scene)  # videos may have been renamed, the file changed
         return solving.request_from_scene(context, chosen.preview_s if self.preview else None)
 
 

@@ -77,7 +77,7 @@ class SIGHTLINE_PT_fix(Tab, bpy.types.Panel):
         column.operator("sightline.drop_view", text=f"Drop {part.view}" if through else "Drop", icon="CAMERA_DATA")
         row = layout.row(align=True)
         row.operator("sightline.pin_joint", text="Pin at Cursor", icon="PIVOT_CURSOR").at = "CURSOR"
-        row.operator("sightline.pin_joint", text="At Ellipsoid", icon="PINNED").at = "OBJECT"
+        row.operator("sightline.pin_joint", text="Pin at Ellipsoid", icon="PINNED").at = "OBJECT"
         self._list(context)
 
     def _list(self, context: bpy.types.Context) -> None:

@@ -27,6 +27,7 @@ class SIGHTLINE_PT_layers(Tab, bpy.types.Panel):
             pressed = shown == {layer}
             row.operator("sightline.show_layer", text=layer.capitalize(), depress=pressed).layer = layer
         self.layout.operator("sightline.reduce_keys", icon="IPO_BEZIER")
+        self.layout.prop(context.scene.sightline, "replace_cleaned")
 
 
 CLASSES = (SIGHTLINE_PT_layers,)

@@ -30,6 +30,7 @@ class SIGHTLINE_PT_solve(Tab, bpy.types.Panel):
         row.operator("sightline.solve_take", text=text, icon="ARMATURE_DATA")
         if chosen.views:
             row.operator("sightline.solve_take", text="Preview", icon="PREVIEW_RANGE").preview = True
+            layout.prop(chosen, "preview_s")
         draw_waiting(layout)
         draw_partial(layout)
         if not status.running:

@@ -80,7 +80,9 @@ def _lines(correction: Correction) -> str:
         values |= {"start": correction.start_s, "end": correction.end_s}
     if correction.kind == PIN:
         values["sigma_m"] = correction.sigma_m
-    return "".join(f"{key} = {json.dumps(value)}\n" for key, value in values.items() if value is not None)
+    return "".join(
+        f"{key} = {json.dumps(value, ensure_ascii=False)}\n" for key, value in values.items() if value is not None
+    )
 
 
 def _correction(raw: Any, where: str) -> Correction:

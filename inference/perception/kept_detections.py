@@ -46,14 +46,9 @@ def kept_file(footage: Footage, frames: tuple[int, int], depends_on: Iterable[ob
         frames: (start, stop).
         depends_on: whatever else another result would follow from; compared by ``repr``.
     """
-    files = [(str(path), status.st_size, status.st_mtime_ns) for path in _ends(footage) for status in [path.stat()]]
+    files = [(str(path), status.st_size, status.st_mtime_ns) for path in footage.files for status in [path.stat()]]
     text = repr((_VERSION, files, len(footage.files), footage.rotation_deg, frames, *depends_on))
     return cache_folder() / f"{hashlib.sha256(text.encode()).hexdigest()[:32]}.npz"
-
-
-def _ends(footage: Footage) -> tuple[Path, ...]:
-    """The video, or the first and last picture."""
-    return tuple(dict.fromkeys((footage.files[0], footage.files[-1])))
 
 
 def read_kept_detections(path: Path, joints: int) -> Mapping[str, Any] | None:

@@ -81,3 +81,7 @@ def test_a_table_refuses_unknown_keys_and_infinity() -> None:
         checked_table({"a": float("inf")}, {"a": float}, "[t]")
     with pytest.raises(InputError, match="must be a table"):
         checked_table([], {"a": float}, "[t]")
+
+
+def test_resting_feet_are_held_softly_by_default() -> None:
+    assert SolveSettings().motion.contacts == "soft"

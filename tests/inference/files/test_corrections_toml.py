@@ -15,7 +15,7 @@ FUZZ_CASES = int(os.environ.get("SIGHTLINE_FUZZ", "200"))
 
 ALL = (
     Correction("move", 2, 1.25, 1.25, "cam01", "left_wrist", (400.5, 300.0)),
-    Correction("wrong", 1, 0.5, 1.0, 'odd "name"', "nose"),
+    Correction("wrong", 1, 0.5, 1.0, 'odd "name" 😀', "nose"),
     Correction("wrong", 1, 0.5, 1.0, "cam01"),
     Correction("swap", 1, 0.5, 1.0, "cam01", "arms"),
     Correction("drop", 1, 0.5, 1.0, "cam01"),
