@@ -9,7 +9,7 @@ import pytest
 from training import train as command
 from training.trainer.loop import Result, TrainingError
 
-CONFIGS = ("detector_m", "person", "detector_s_cpu")  # detector_s: test_exporting.py, as a process of its own
+CONFIGS = ("detector_m", "person", "detector_s_cpu", "flow")  # detector_s: test_exporting.py, as a process of its own
 
 
 @pytest.mark.parametrize("name", CONFIGS)
@@ -17,7 +17,7 @@ def test_every_config_passes_its_smoke_run(project_root, tmp_path, capsys, name)
     config = project_root / "training" / "configs" / f"{name}.toml"
     assert command.main([str(config), "--smoke", "--out", str(tmp_path)]) == 0
     losses = [json.loads(line)["loss"] for line in capsys.readouterr().out.splitlines() if '"loss"' in line]
-    assert losses[-1] < 0.9 * losses[0]
+    assert losses[-1] < losses[0] - 0.1 * abs(losses[0])
 
 
 def test_no_config_is_forgotten(project_root):
