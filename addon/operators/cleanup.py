@@ -16,6 +16,7 @@ from ..host.contact_markers import clear_markers, read_markers, write_markers
 from ..host.layers import base_motion, guard_cleaned, joint_covariances, write_cleaned
 from ..host.parts import CLEANED, PERSON, parts_in
 from ..host.scene import clock_of
+from ..on_solved import OnSolved
 from .guarded import guarded
 from .layers import SOURCES, chosen_armatures, solution_of
 
@@ -23,14 +24,10 @@ _MOST_GAPS = 200  # in the list; the report has all
 _REPLACE = "Also where the cleaned layer was changed by hand since it was made"
 
 
-class _CleanUp:
+class _CleanUp(OnSolved):
     """What the tools that write the cleaned layer share."""
 
     bl_options = {"REGISTER", "UNDO"}
-
-    @classmethod
-    def poll(cls, context: bpy.types.Context) -> bool:
-        return bool(context.scene.sightline.solution_path)
 
 
 def _take_of(context: bpy.types.Context) -> tuple[Solution, tuple[int, float], FloatArray]:

@@ -7,6 +7,7 @@ from bpy.props import BoolProperty, EnumProperty, FloatVectorProperty, IntProper
 from ...inference.corrections import DROP, LIMBS, MOVE, PIN, SWAP, WRONG, Correction
 from ...inference.errors import InputError
 from ..host.parts import part_of
+from ..on_solved import OnSolved
 from ..scene_corrections import (
     add_correction,
     change_corrections,
@@ -175,7 +176,7 @@ class SIGHTLINE_OT_set_fix_range(bpy.types.Operator):
         return {"FINISHED"}
 
 
-class SIGHTLINE_OT_change_corrections(bpy.types.Operator):
+class SIGHTLINE_OT_change_corrections(OnSolved, bpy.types.Operator):
     """Change the list of corrections and the take's file"""  # noqa: D415
 
     bl_idname = "sightline.change_corrections"
@@ -196,10 +197,6 @@ class SIGHTLINE_OT_change_corrections(bpy.types.Operator):
     @classmethod
     def description(cls, _context: bpy.types.Context, properties: bpy.types.OperatorProperties) -> str:
         return properties.bl_rna.properties["what"].enum_items[properties.what].description
-
-    @classmethod
-    def poll(cls, context: bpy.types.Context) -> bool:
-        return bool(context.scene.sightline.solution_path)
 
     def execute(self, context: bpy.types.Context) -> set[str]:
         def work() -> set[str]:

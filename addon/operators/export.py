@@ -15,6 +15,7 @@ from ..host.parts import CLEANED, KIND, PERSON, TAKE, part_of, parts_in
 from ..host.performance import Performance, performance_of
 from ..host.rig_files import find_rig
 from ..host.rigs import make_rig, retarget_onto
+from ..on_solved import OnSolved
 from .guarded import guarded
 
 
@@ -78,15 +79,7 @@ def _rest_pose(scene: bpy.types.Scene) -> str:
     return "" if scene.sightline.rest_pose == "USUAL" else scene.sightline.rest_pose
 
 
-class _OfSolved:
-    """Only where something was solved."""
-
-    @classmethod
-    def poll(cls, context: bpy.types.Context) -> bool:
-        return bool(context.scene.sightline.solution_path)
-
-
-class SIGHTLINE_OT_export_take(_OfSolved, bpy.types.Operator):
+class SIGHTLINE_OT_export_take(OnSolved, bpy.types.Operator):
     """Write the take in the chosen formats, beside its solution"""  # noqa: D415
 
     bl_idname = "sightline.export_take"
@@ -110,7 +103,7 @@ class SIGHTLINE_OT_export_take(_OfSolved, bpy.types.Operator):
         return guarded(self, write)
 
 
-class SIGHTLINE_OT_make_rig(_OfSolved, bpy.types.Operator):
+class SIGHTLINE_OT_make_rig(OnSolved, bpy.types.Operator):
     """Make an armature of the person's own bone lengths with the chosen naming and rest pose, and the motion on it"""  # noqa: D415
 
     bl_idname = "sightline.make_rig"
@@ -130,7 +123,7 @@ class SIGHTLINE_OT_make_rig(_OfSolved, bpy.types.Operator):
         return guarded(self, make)
 
 
-class SIGHTLINE_OT_retarget(_OfSolved, bpy.types.Operator):
+class SIGHTLINE_OT_retarget(OnSolved, bpy.types.Operator):
     """Give the person's motion to the active armature, a character of yours; its bones are recognised by their names"""  # noqa: D415
 
     bl_idname = "sightline.retarget"

@@ -12,6 +12,7 @@ from ...inference.types import Solution
 from ..host.layers import LAYERS, reduce_layer, show_layer
 from ..host.parts import CLEANED, SOLVED, part_of, parts_in
 from ..host.scene import clock_of
+from ..on_solved import OnSolved
 from .guarded import guarded
 
 _MEANINGS = {
@@ -44,7 +45,7 @@ def solution_of(scene: bpy.types.Scene) -> Solution:
     return read_solution(Path(bpy.path.abspath(scene.sightline.solution_path)))
 
 
-class SIGHTLINE_OT_show_layer(bpy.types.Operator):
+class SIGHTLINE_OT_show_layer(OnSolved, bpy.types.Operator):
     """Show raw, solved or cleaned motion on the selected armatures of the take, or on all of them"""  # noqa: D415
 
     bl_idname = "sightline.show_layer"
@@ -57,10 +58,6 @@ class SIGHTLINE_OT_show_layer(bpy.types.Operator):
     def description(cls, _context: bpy.types.Context, properties: bpy.types.OperatorProperties) -> str:
         return _MEANINGS[properties.layer]
 
-    @classmethod
-    def poll(cls, context: bpy.types.Context) -> bool:
-        return bool(context.scene.sightline.solution_path)
-
     def execute(self, context: bpy.types.Context) -> set[str]:
         def show() -> set[str]:
             solution = solution_of(context.scene)
@@ -72,7 +69,7 @@ class SIGHTLINE_OT_show_layer(bpy.types.Operator):
         return guarded(self, show)
 
 
-class SIGHTLINE_OT_reduce_keys(bpy.types.Operator):
+class SIGHTLINE_OT_reduce_keys(OnSolved, bpy.types.Operator):
     """Make the cleaned layer: few Bézier keys whose curves keep every joint within its own uncertainty"""  # noqa: D415
 
     bl_idname = "sightline.reduce_keys"
@@ -90,10 +87,6 @@ class SIGHTLINE_OT_reduce_keys(bpy.types.Operator):
     replace: BoolProperty(
         name="Replace", description="Also where the cleaned layer was changed by hand: your changes are lost"
     )
-
-    @classmethod
-    def poll(cls, context: bpy.types.Context) -> bool:
-        return bool(context.scene.sightline.solution_path)
 
     def execute(self, context: bpy.types.Context) -> set[str]:
         def reduce() -> set[str]:

@@ -13,6 +13,7 @@ from ...inference.report.trust import in_words
 from ..host.doubts import add_marks, remove_marks, select_keys
 from ..host.parts import JOINT, PERSON, VIEW, parts_in
 from ..host.uncertainty import APART_S, badness, worst_frame, worst_joint
+from ..on_solved import OnSolved
 from ..overlays.plate import SWITCH
 from ..overlays.shown import ShownTake, shown_take
 from ..trusting import SHARES, set_share
@@ -33,15 +34,7 @@ def ellipsoids_of_joint(scene: bpy.types.Scene, joint: str) -> list[bpy.types.Ob
     return [item for item in parts_in(scene, "ellipsoid", scene.sightline.take) if item.get(JOINT) == joint]
 
 
-class _Solved:
-    """An operator that needs a solved take."""
-
-    @classmethod
-    def poll(cls, context: bpy.types.Context) -> bool:
-        return bool(context.scene.sightline.solution_path)
-
-
-class SIGHTLINE_OT_ellipsoid_share(_Solved, bpy.types.Operator):
+class SIGHTLINE_OT_ellipsoid_share(OnSolved, bpy.types.Operator):
     """Draw the ellipsoids so large that a joint truly lies inside in this many of 100 cases; keys stay as they are"""  # noqa: D415
 
     bl_idname = "sightline.ellipsoid_share"
@@ -58,7 +51,7 @@ class SIGHTLINE_OT_ellipsoid_share(_Solved, bpy.types.Operator):
         return guarded(self, resize)
 
 
-class SIGHTLINE_OT_show_joint(_Solved, bpy.types.Operator):
+class SIGHTLINE_OT_show_joint(OnSolved, bpy.types.Operator):
     """Show or hide the ellipsoid of this joint; with no joint named, of all of them"""  # noqa: D415
 
     bl_idname = "sightline.show_joint"
@@ -76,7 +69,7 @@ class SIGHTLINE_OT_show_joint(_Solved, bpy.types.Operator):
         return {"FINISHED"}
 
 
-class SIGHTLINE_OT_toggle_plate(_Solved, bpy.types.Operator):
+class SIGHTLINE_OT_toggle_plate(OnSolved, bpy.types.Operator):
     """Draw the solved skeleton and the found keypoints over this camera's footage, bent as its lens bends them"""  # noqa: D415
 
     bl_idname = "sightline.toggle_plate"
@@ -100,7 +93,7 @@ class SIGHTLINE_OT_toggle_plate(_Solved, bpy.types.Operator):
         return guarded(self, toggle)
 
 
-class SIGHTLINE_OT_worst_frame(_Solved, bpy.types.Operator):
+class SIGHTLINE_OT_worst_frame(OnSolved, bpy.types.Operator):
     """Go to the least sure frame; again: to the next worst, leaving out half a second around those seen before"""  # noqa: D415
 
     bl_idname = "sightline.worst_frame"
@@ -148,7 +141,7 @@ def _told(shown: ShownTake, frame: int, number: int) -> str:
     return f"No. {number}, frame {shown.start + frame}: {name} {sure}{why}"
 
 
-class SIGHTLINE_OT_select_doubt(_Solved, bpy.types.Operator):
+class SIGHTLINE_OT_select_doubt(OnSolved, bpy.types.Operator):
     """Go to this span of doubt, and select the keys of its joints' bones in the dope sheet"""  # noqa: D415
 
     bl_idname = "sightline.select_doubt"
@@ -183,7 +176,7 @@ class SIGHTLINE_OT_select_doubt(_Solved, bpy.types.Operator):
         return guarded(self, select)
 
 
-class SIGHTLINE_OT_mark_doubts(_Solved, bpy.types.Operator):
+class SIGHTLINE_OT_mark_doubts(OnSolved, bpy.types.Operator):
     """Put a marker into the timeline where each span of doubt begins, named after its joints"""  # noqa: D415
 
     bl_idname = "sightline.mark_doubts"

@@ -3,6 +3,7 @@
 
 import bpy
 
+from ..on_solved import OnSolved
 from .tab import Tab
 
 
@@ -26,16 +27,12 @@ class SIGHTLINE_UL_gaps(bpy.types.UIList):
         row.operator("sightline.jump_to_gap", text="", icon="TRACKING_FORWARDS_SINGLE").index = index
 
 
-class SIGHTLINE_PT_cleanup(Tab, bpy.types.Panel):
+class SIGHTLINE_PT_cleanup(OnSolved, Tab, bpy.types.Panel):
     """Tools that write the cleaned layer."""
 
     bl_label = "Clean Up"
     bl_parent_id = "SIGHTLINE_PT_solve"
     bl_order = 10
-
-    @classmethod
-    def poll(cls, context: bpy.types.Context) -> bool:
-        return bool(context.scene.sightline.solution_path)
 
     def draw(self, context: bpy.types.Context) -> None:
         layout, known = self.layout, context.scene.sightline

@@ -4,6 +4,7 @@
 import bpy
 
 from ..host.parts import part_of
+from ..on_solved import OnSolved
 from ..scene_corrections import kept_path
 from .tab import Tab, say
 
@@ -37,17 +38,13 @@ class SIGHTLINE_UL_corrections(bpy.types.UIList):
         return [self.bitflag_filter_item if each else 0 for each in shown], []
 
 
-class SIGHTLINE_PT_fix(Tab, bpy.types.Panel):
+class SIGHTLINE_PT_fix(OnSolved, Tab, bpy.types.Panel):
     """Correct keypoints of the view that is looked through, and solve again."""
 
     bl_label = "Fix"
     bl_parent_id = "SIGHTLINE_PT_solve"
     bl_order = 9
     bl_options = {"DEFAULT_CLOSED"}
-
-    @classmethod
-    def poll(cls, context: bpy.types.Context) -> bool:
-        return bool(context.scene.sightline.solution_path)
 
     def draw(self, context: bpy.types.Context) -> None:
         layout, known = self.layout, context.scene.sightline

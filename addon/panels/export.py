@@ -4,19 +4,16 @@
 import bpy
 
 from ..host.export_formats import NAMES, label_of, missing_exporter
+from ..on_solved import OnSolved
 from .tab import Tab, say
 
 
-class SIGHTLINE_PT_export(Tab, bpy.types.Panel):
+class SIGHTLINE_PT_export(OnSolved, Tab, bpy.types.Panel):
     """Files for the next tool."""
 
     bl_label = "Export"
     bl_parent_id = "SIGHTLINE_PT_solve"
     bl_order = 12
-
-    @classmethod
-    def poll(cls, context: bpy.types.Context) -> bool:
-        return bool(context.scene.sightline.solution_path)
 
     def draw(self, context: bpy.types.Context) -> None:
         layout, chosen = self.layout, context.scene.sightline

@@ -5,19 +5,16 @@ import bpy
 
 from ..host.layers import LAYERS, shown_layer
 from ..host.parts import parts_in
+from ..on_solved import OnSolved
 from .tab import Tab
 
 
-class SIGHTLINE_PT_layers(Tab, bpy.types.Panel):
+class SIGHTLINE_PT_layers(OnSolved, Tab, bpy.types.Panel):
     """Which motion the armatures show."""
 
     bl_label = "Layers"
     bl_parent_id = "SIGHTLINE_PT_solve"
     bl_order = 10
-
-    @classmethod
-    def poll(cls, context: bpy.types.Context) -> bool:
-        return bool(context.scene.sightline.solution_path)
 
     def draw(self, context: bpy.types.Context) -> None:
         armatures = parts_in(context.scene, "armature", context.scene.sightline.take)

@@ -4,6 +4,7 @@
 import bpy
 
 from ..host.parts import JOINT, parts_in
+from ..on_solved import OnSolved
 from ..overlays.handlers import stopped
 from ..trusting import LIGHT, SHARES
 from .tab import Tab, say
@@ -38,16 +39,12 @@ class SIGHTLINE_UL_doubts(bpy.types.UIList):
         row.label(text=item.name)
 
 
-class SIGHTLINE_PT_uncertainty(Tab, bpy.types.Panel):
+class SIGHTLINE_PT_uncertainty(OnSolved, Tab, bpy.types.Panel):
     """What is drawn of the uncertainty."""
 
     bl_label = "Uncertainty"
     bl_parent_id = "SIGHTLINE_PT_solve"
     bl_order = 8
-
-    @classmethod
-    def poll(cls, context: bpy.types.Context) -> bool:
-        return bool(context.scene.sightline.solution_path)
 
     def draw(self, context: bpy.types.Context) -> None:
         layout, known = self.layout, context.scene.sightline.overlay
@@ -70,16 +67,12 @@ class SIGHTLINE_PT_uncertainty(Tab, bpy.types.Panel):
             say(layout, f"{name.capitalize()} could not be drawn: the console says why. Switch it off and on again")
 
 
-class SIGHTLINE_PT_doubts(Tab, bpy.types.Panel):
+class SIGHTLINE_PT_doubts(OnSolved, Tab, bpy.types.Panel):
     """Spans that should not be trusted."""
 
     bl_label = "What Not to Trust"
     bl_parent_id = "SIGHTLINE_PT_uncertainty"
     bl_order = 1
-
-    @classmethod
-    def poll(cls, context: bpy.types.Context) -> bool:
-        return bool(context.scene.sightline.solution_path)
 
     def draw(self, context: bpy.types.Context) -> None:
         layout, known = self.layout, context.scene.sightline.overlay
@@ -95,17 +88,13 @@ class SIGHTLINE_PT_doubts(Tab, bpy.types.Panel):
         row.operator("sightline.mark_doubts", text="Remove", icon="X").remove = True
 
 
-class SIGHTLINE_PT_joints(Tab, bpy.types.Panel):
+class SIGHTLINE_PT_joints(OnSolved, Tab, bpy.types.Panel):
     """Which joints have their ellipsoid drawn."""
 
     bl_label = "Joints"
     bl_parent_id = "SIGHTLINE_PT_uncertainty"
     bl_order = 2
     bl_options = {"DEFAULT_CLOSED"}
-
-    @classmethod
-    def poll(cls, context: bpy.types.Context) -> bool:
-        return bool(context.scene.sightline.solution_path)
 
     def draw(self, context: bpy.types.Context) -> None:
         layout, scene = self.layout, context.scene
