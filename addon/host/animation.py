@@ -24,7 +24,7 @@ def replace_action(item: bpy.types.Object) -> Bag:
     An action is never emptied in place: somebody may have put it into a strip or on another object.
     """
     animation = item.animation_data or item.animation_data_create()
-    before = next((one for one in _actions(animation) if one.get(LAYER) == item[LAYER]), None)
+    before = next((one for one in our_actions(animation) if one.get(LAYER) == item[LAYER]), None)
     action, bag = new_action(item, item[LAYER])
     if before is not None:
         for strip in [strip for track in animation.nla_tracks if _holds_our_layers(track) for strip in track.strips]:
@@ -146,7 +146,7 @@ def action_fingerprint(item: bpy.types.Object) -> str:
     if animation is None:
         return digest("none", "0")
     foreign = [track for track in animation.nla_tracks if not _holds_our_layers(track)]
-    action = next((one for one in _actions(animation) if one.get(LAYER) == item[LAYER]), animation.action)
+    action = next((one for one in our_actions(animation) if one.get(LAYER) == item[LAYER]), animation.action)
     if animation.action is not None and animation.action.get(KIND) != "action":
         action = animation.action  # somebody's own is shown
     if action is None:
@@ -165,8 +165,8 @@ def bag_digest(action: bpy.types.Action) -> str:
     return digest(*pieces)
 
 
-def _actions(animation: bpy.types.AnimData) -> list[bpy.types.Action]:
-    """The actions of ours on an object, the shown one first."""
+def our_actions(animation: bpy.types.AnimData) -> list[bpy.types.Action]:
+    """Return the actions of ours on an object, the shown one first."""
     kept = [strip.action for track in animation.nla_tracks for strip in track.strips]
     return [action for action in (animation.action, *kept) if action is not None and action.get(KIND) == "action"]
 

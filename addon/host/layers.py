@@ -17,7 +17,7 @@ from ...inference.motion.key_reduction import KeyedCurve, PoseTree, ReducedMotio
 from ...inference.motion.kinematics import bone_rotations, rigid_joints
 from ...inference.shapes import FloatArray
 from ...inference.types import Keypoints3D, SkeletonMotion, Solution
-from .animation import Bag, assign_action, bag_digest, new_action, read_curves, write_bezier, write_curves
+from .animation import Bag, assign_action, bag_digest, new_action, our_actions, read_curves, write_bezier, write_curves
 from .armature import root_name
 from .axes import PoseCurves, bone_motion, frame_numbers, pose_curves, quaternions
 from .parts import CLEANED, FINGERPRINT, KIND, LAYER, PERSON, RAW, SOLVED, TAKE
@@ -35,11 +35,7 @@ def layer_action(item: bpy.types.Object, layer: str) -> bpy.types.Action | None:
     """Return an armature's action of a layer, shown or kept."""
     if item.animation_data is None:
         return None
-    kept = [strip.action for track in item.animation_data.nla_tracks for strip in track.strips]
-    for action in (item.animation_data.action, *kept):
-        if action is not None and action.get(KIND) == "action" and action.get(LAYER) == layer:
-            return action
-    return None
+    return next((action for action in our_actions(item.animation_data) if action.get(LAYER) == layer), None)
 
 
 def show_layer(item: bpy.types.Object, layer: str, solution: Solution, frame_start: int, fps: float) -> None:
