@@ -66,15 +66,14 @@ def find_keypoints(
         )
     ranges = [(0, 0) if item.view.keypoints else frame_range(take, item) for item in opened]
     total = sum(stop - start for start, stop in ranges)
+    kept = _followers(take, opened, ranges, detector)
     with progress.stage("detect", total) as advance:
 
         def of_view(index: int, stop: Callable[[], bool]) -> Keypoints2D:
-            if opened[index].view.keypoints is not None:
+            if index not in kept:
                 return _imported(opened[index], lenses[index].image_size)
-            assert detector is not None  # loaded above, since this view has footage alone
-            follower = _follower(take, opened[index], ranges[index], detector)
             watch = _ticked(advance, stop)
-            return _so_far(follower, report) if so_far else _detected(opened[index], ranges[index], follower, watch)
+            return _so_far(kept[index], report) if so_far else _detected(opened[index], ranges[index], kept[index], watch)
 
         tracks = _side_by_side(of_view, len(opened))
     _check_somebody(opened, tracks, report)
@@ -124,6 +123,23 @@ def _imported(item: OpenedView, calibrated_size: tuple[int, int]) -> Keypoints2D
         view.keypoints, view.keypoint_layout, view.name, item.fps, size, view.keypoint_size, view.fit
     )
     return link_detections(detections)
+
+
+def _followers(
+    take: Take, opened: Sequence[OpenedView], ranges: Sequence[tuple[int, int]], detector: Detector | None
+) -> dict[int, _Kept]:
+    """Take up the people of every view that has footage alone.
+
+    One after the other: `numpy.load` parses each array's header as Python, and the parser of Python 3.11.7, which
+    Blender 4.2 carries, counts its depth once for all threads and fails where two of them parse.
+    """
+    if detector is None:
+        return {}
+    return {
+        index: _follower(take, item, frames, detector)
+        for index, (item, frames) in enumerate(zip(opened, ranges, strict=True))
+        if item.view.keypoints is None
+    }
 
 
 def _follower(take: Take, item: OpenedView, frames: tuple[int, int], detector: Detector) -> _Kept:

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import threading
 from dataclasses import replace
 from pathlib import Path
 
@@ -67,6 +68,20 @@ def test_a_cancelled_detection_goes_on_where_it_stopped(take: Take, tmp_path: Pa
     counting = Counting()
     assert _same(_find(take, counting), fresh)
     assert counting.steps == sum(len(keypoints.timestamps_s) for keypoints in fresh)
+
+
+def test_kept_detections_are_read_on_one_thread(take: Take, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Python 3.11.7's parser, which reads the arrays' headers, fails where two threads parse."""
+    readers = set()
+    read = detection.read_kept_detections
+
+    def noted(path: Path, joints: int) -> object:
+        readers.add(threading.current_thread())
+        return read(path, joints)
+
+    monkeypatch.setattr(detection, "read_kept_detections", noted)
+    _find(take, Progress())
+    assert readers == {threading.main_thread()}
 
 
 def test_another_video_is_detected_anew(take: Take, tmp_path: Path) -> None:
