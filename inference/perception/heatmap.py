@@ -12,6 +12,7 @@ _START_SIGMA = (0.4, 6.0)  # cells; limits of the start that the moments give
 _SIGMA = (0.25, 40.0)  # cells; limits of the fit
 _ENOUGH = 1e-3  # step, cells, at which the fit stops
 _SECOND_PEAK = 0.25  # of the first peak's height, above which a second one counts
+_NOISE = 0.1  # of the peak's height; values further below zero than this count as this
 _MAX_BYTES = 64 * 2**20  # of one block's arrays, so that many maps do not need much memory
 
 
@@ -40,10 +41,11 @@ def fit_gaussians(
 
     Convention:
         cells, x to the right, y down, the centre of the first cell is (0, 0). A map that is flat, not finite,
-        lower than min_peak, or whose fit leaves its window is unobserved: NaN, score 0.
+        lower than min_peak, or whose fit leaves its window is unobserved: NaN, score 0; one cell that is not finite
+        is enough.
 
     Args:
-        maps: heatmaps, peaks up to about 1; negative values count as 0.
+        maps: heatmaps, peaks up to about 1; negative values count down to a tenth of the peak.
         radius: of the window, cells.
         iterations: of the fit.
         min_peak: lowest height that counts as a peak.
@@ -65,13 +67,18 @@ def fit_gaussians(
 
 
 def _fit_block(maps: FloatArray, radius: int, iterations: int, min_peak: float) -> GaussianFit:
-    maps = np.maximum(np.nan_to_num(maps, nan=0.0, posinf=0.0, neginf=0.0), 0.0)
     count, rows, width = maps.shape
     flat = maps.reshape(count, rows * width)
+    with np.errstate(invalid="ignore", over="ignore"):
+        total = flat.sum(axis=1)
+    finite = np.isfinite(total)  # one cell that is not finite is enough; a second pass over all cells is not needed
+    if not finite.all():
+        maps = np.where(finite[:, None, None], maps, 0.0)
+        flat = maps.reshape(count, rows * width)
     first = flat.argmax(axis=1)
     peak = np.stack([first % width, first // width], axis=1)
     height = flat[np.arange(count), first] if count else np.zeros(0)
-    has_peak = (height > min_peak) & (height > 1.02 * flat.mean(axis=1))
+    has_peak = finite & (height > min_peak) & (height > 1.02 * np.where(finite, total, 0.0) / (rows * width))
     window, inside, grid = _windows(maps, peak, radius)
     parameters = _start(window, grid, height)
     parameters = _gauss_newton(parameters, window, inside, grid, iterations)
@@ -81,7 +88,7 @@ def _fit_block(maps: FloatArray, radius: int, iterations: int, min_peak: float) 
     good = (
         has_peak
         & np.isfinite(parameters).all(axis=1)
-        & (np.abs(mean).max(axis=1) <= radius / 2)
+        & (np.abs(mean).max(axis=1, initial=0.0) <= radius / 2)
         & (amplitude < 4 * np.maximum(height, min_peak))
     )
     return GaussianFit(
@@ -93,14 +100,27 @@ def _fit_block(maps: FloatArray, radius: int, iterations: int, min_peak: float) 
 
 def _windows(maps: FloatArray, peak: IntArray, radius: int) -> tuple[FloatArray, BoolArray, FloatArray]:
     """Cut (N, K) windows around the peaks; cells outside of the map are False in ``inside`` and 0."""
-    _, rows, columns = maps.shape
     offsets = np.arange(-radius, radius + 1)
     grid = np.stack(np.meshgrid(offsets, offsets), axis=-1).reshape(-1, 2)
-    cells = peak[:, None, :] + grid
-    inside = ((cells >= 0) & (cells < (columns, rows))).all(axis=-1)
-    x, y = np.clip(cells[..., 0], 0, columns - 1), np.clip(cells[..., 1], 0, rows - 1)
-    window = maps[np.arange(len(maps))[:, None], y, x].astype(np.float64)
-    return np.where(inside, window, 0.0), inside, grid.astype(np.float64)
+    cells, inside = _window_cells(maps.shape, peak, radius)
+    window = maps.reshape(-1)[cells]
+    # Noise goes below zero as often as above: cut there, it would widen the fit.
+    window = np.maximum(window, -_NOISE * window.max(axis=1, initial=0.0, keepdims=True)).astype(np.float32)
+    window *= inside
+    return window, inside, grid.astype(np.float32)
+
+
+def _window_cells(shape: tuple[int, ...], peak: IntArray, radius: int) -> tuple[IntArray, BoolArray]:
+    """Return (N, K) places of the window's cells in the flattened maps, cut at the border, and which are inside."""
+    count, rows, columns = shape
+    offsets = np.arange(-radius, radius + 1)
+    x, y = peak[:, :1] + offsets, peak[:, 1:] + offsets
+    inside = ((y >= 0) & (y < rows))[:, :, None] & ((x >= 0) & (x < columns))[:, None, :]
+    x, y = np.clip(x, 0, columns - 1), np.clip(y, 0, rows - 1)
+    first = (np.arange(count) * rows * columns)[:, None, None]
+    cells = first + y[:, :, None] * columns + x[:, None, :]
+    size = len(offsets) ** 2
+    return cells.reshape(count, size), inside.reshape(count, size)
 
 
 def _start(window: FloatArray, grid: FloatArray, height: FloatArray) -> FloatArray:
@@ -148,10 +168,9 @@ def _gauss_newton(
     parameters: FloatArray, window: FloatArray, inside: BoolArray, grid: FloatArray, iterations: int
 ) -> FloatArray:
     """Fit all windows at once. In θ every Jacobian row is model · (1, x, y, x², xy, y²): one product for all maps."""
-    x, y = grid.T.astype(np.float32)  # single precision halves the time and costs 1e-5 cells
+    x, y = grid.T  # single precision halves the time and costs 1e-5 cells
     basis = np.stack([np.ones_like(x), x, y, x * x, x * y, y * y], axis=1)
     pairs = (basis[:, :, None] * basis[:, None, :]).reshape(-1, 36)
-    window = window.astype(np.float32)
 
     def evaluate(trial: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
         theta, derivative = _log_coefficients(trial)
@@ -202,9 +221,9 @@ def _mean_covariance(parameters: FloatArray) -> tuple[FloatArray, FloatArray]:
 def _second_peak(maps: FloatArray, peak: IntArray, radius: int, parameters: FloatArray) -> FloatArray:
     """Return (N, 2, 2) what a second peak outside the window adds to the covariance."""
     count, rows, columns = maps.shape
-    near_x = np.abs(np.arange(columns) - peak[:, :1]) <= radius
-    near_y = np.abs(np.arange(rows) - peak[:, 1:]) <= radius
-    rest = np.where(near_y[:, :, None] & near_x[:, None, :], 0.0, maps).reshape(count, rows * columns)
+    rest = maps.reshape(-1).copy()
+    rest[_window_cells(maps.shape, peak, radius)[0]] = 0.0  # cells cut at the border lie in the window too
+    rest = rest.reshape(count, rows * columns)
     second = rest.argmax(axis=1)
     away = np.stack([second % columns, second // columns], axis=1) - peak - parameters[:, 1:3]
     m11, m12, m22 = np.exp(parameters[:, 3]), parameters[:, 4], np.exp(parameters[:, 5])

@@ -64,9 +64,14 @@ def test_coverage_of_a_layer_that_says_the_truth_about_itself(nu: float) -> None
 
 
 def test_scipy_and_our_fit_find_the_same_gaussian() -> None:
-    truth, maps = stations._gaussians(np.random.default_rng(7))
+    truth, covariance, maps = stations._gaussians(np.random.default_rng(7))
+    ours = stations.fit_gaussians(maps[:2])
     for index in (0, 1):
-        assert stations._scipy_fit(maps[index]) == pytest.approx(truth[index], abs=0.1)
+        found, spread = stations._scipy_fit(maps[index])
+        assert found == pytest.approx(truth[index], abs=0.1)
+        assert spread == pytest.approx(covariance[index], abs=0.3)
+        np.testing.assert_allclose(ours.mean[index], found, atol=1e-3)
+        np.testing.assert_allclose(ours.covariance[index], spread, atol=0.02)
 
 
 def test_the_take_file_of_the_real_take_letterboxes_the_re_encoded_views(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import pytest
 from scipy.optimize import curve_fit
 
 from inference.errors import ShapeError
+from inference.perception.crop import image_from_cells, transform_points
 from inference.perception.heatmap import fit_gaussians
 
 
@@ -97,6 +98,36 @@ def test_flat_and_broken_maps_are_unobserved(value: float) -> None:
     np.testing.assert_array_equal(fit.score, 0.0)
 
 
+def test_one_broken_cell_makes_its_map_unobserved_and_no_other() -> None:
+    maps = gaussians(np.array([[20.0, 30.0]] * 3), np.broadcast_to(4.0 * np.eye(2), (3, 2, 2)))
+    maps[1, 5, 5], maps[2, 0, 0] = np.nan, np.inf
+    np.testing.assert_array_equal(fit_gaussians(maps).score > 0, [True, False, False])
+
+
+def test_noise_does_not_widen_the_covariance() -> None:
+    """400 variances average to the true 4 within 0.5 %, three standard errors; not so where noise is cut at 0."""
+    rng = np.random.default_rng(8)
+    mean = np.stack([rng.uniform(12, 35, 400), rng.uniform(12, 51, 400)], axis=1)
+    maps = gaussians(mean, np.broadcast_to(4.0 * np.eye(2), (400, 2, 2)))
+    maps += 0.03 * rng.normal(size=maps.shape)
+    honest, cut = (fit_gaussians(each).covariance[:, 0, 0].mean() for each in (maps, np.maximum(maps, 0)))
+    assert honest == pytest.approx(4.0, rel=0.005)
+    assert cut > 4.025  # negative control
+
+
+def test_the_place_in_the_picture_is_right_to_a_twentieth_of_a_pixel() -> None:
+    """Cells of 4 px whose middles lie at 4 (i + 0.5) - 0.5: 0.05 px are 0.0125 cells."""
+    rng = np.random.default_rng(9)
+    xy = rng.uniform((30, 30), (160, 220), (200, 2))
+    maps = gaussians((xy + 0.5) / 4 - 0.5, np.broadcast_to(4.0 * np.eye(2), (200, 2, 2)))
+    maps += 0.002 * rng.normal(size=maps.shape)
+    found = transform_points(image_from_cells((48, 64), (192, 256), "centre"), fit_gaussians(maps).mean)
+    assert np.abs(found - xy).mean() < 0.02
+    assert np.linalg.norm(found - xy, axis=1).max() < 0.05
+    shifted = transform_points(image_from_cells((48, 64), (192, 256), "index"), fit_gaussians(maps).mean)
+    assert np.linalg.norm(shifted - xy, axis=1).min() > 2.0  # negative control: the other convention
+
+
 def test_a_low_peak_is_unobserved() -> None:
     mean = np.array([[20.0, 30.0]])
     assert fit_gaussians(gaussians(mean, np.eye(2)[None], height=0.01)).score[0] == 0
@@ -140,4 +171,4 @@ def test_it_agrees_with_the_slow_fit_and_is_much_faster() -> None:
         slow.append(curve_fit(model, None, each.ravel(), p0=[each.max(), u, v, 0.5, 0.0, 0.5])[0][1:3])
     slow_s = (time.process_time() - started) / 8
     np.testing.assert_allclose(fit.mean[:8], slow, atol=0.05)
-    assert slow_s > 15 * ours_s
+    assert slow_s > 50 * ours_s
