@@ -123,9 +123,11 @@ def missing_exporter(name: str) -> str:
     if name in JOINTS:
         return ""
     module, operator = FORMATS[name].operator
-    if operator in dir(getattr(bpy.ops, module)):  # hasattr would say yes to anything
-        return ""
-    return f"this Blender ({bpy.app.version_string}) has no operator bpy.ops.{module}.{operator}"
+    try:  # hasattr says yes to anything, and dir lists every operator of Blender, which a panel has no time for
+        getattr(getattr(bpy.ops, module), operator).get_rna_type()
+    except KeyError:
+        return f"this Blender ({bpy.app.version_string}) has no operator bpy.ops.{module}.{operator}"
+    return ""
 
 
 def check_formats(names: Sequence[str]) -> None:

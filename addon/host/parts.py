@@ -58,6 +58,17 @@ def parts_in(scene: bpy.types.Scene, kind: str, take: str | None = None) -> list
     return [item for part, item in found if part and part.kind == kind and take in (None, part.take)]
 
 
+def pointed_parts(context: bpy.types.Context, kind: str, take: str) -> list[bpy.types.Object]:
+    """Return the objects of one kind that the last solve of a take made and that are still in the view layer.
+
+    For drawing: it costs the same however many objects the scene has besides.
+    """
+    home = take_collection(context.scene, take)
+    there = context.view_layer.objects
+    found = [item for item in (home or {}).values() if isinstance(item, bpy.types.Object) and item.get(KIND) == kind]
+    return [item for item in found if there.get(item.name) == item]
+
+
 def take_collection(scene: bpy.types.Scene, take: str) -> bpy.types.Collection | None:
     """Return the collection of a take in this scene."""
     return next((c for c in scene.collection.children_recursive if c.get(KIND) == "take" and c.get(TAKE) == take), None)

@@ -4,7 +4,7 @@
 import bpy
 
 from ..host.layers import LAYERS, shown_layer
-from ..host.parts import parts_in
+from ..host.parts import pointed_parts
 from ..on_solved import OnSolved
 from .tab import Tab
 
@@ -17,7 +17,7 @@ class SIGHTLINE_PT_layers(OnSolved, Tab, bpy.types.Panel):
     bl_order = 10
 
     def draw(self, context: bpy.types.Context) -> None:
-        armatures = parts_in(context.scene, "armature", context.scene.sightline.take)
+        armatures = pointed_parts(context, "armature", context.scene.sightline.take)
         shown = {shown_layer(item) for item in armatures}
         row = self.layout.row(align=True)
         for layer in LAYERS:

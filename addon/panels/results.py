@@ -3,7 +3,7 @@
 
 import bpy
 
-from ..host.parts import VIEW, find_group, parts_in
+from ..host.parts import VIEW, find_group, pointed_parts
 from ..overlays.plate import SWITCH
 from ..trusting import LIGHT, LIGHT_WHY
 from .tab import Tab, say
@@ -23,7 +23,7 @@ class SIGHTLINE_PT_views(Tab, bpy.types.Panel):
 
     def draw(self, context: bpy.types.Context) -> None:
         layout, chosen = self.layout, context.scene.sightline
-        for camera in parts_in(context.scene, "camera", chosen.take):
+        for camera in pointed_parts(context, "camera", chosen.take):
             row = layout.row(align=True)
             active = context.scene.camera == camera
             row.label(text="", icon=light_icon(camera))

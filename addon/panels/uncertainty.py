@@ -3,7 +3,7 @@
 
 import bpy
 
-from ..host.parts import JOINT, parts_in
+from ..host.parts import JOINT, pointed_parts
 from ..on_solved import OnSolved
 from ..overlays.handlers import stopped
 from ..trusting import LIGHT, SHARES
@@ -103,7 +103,7 @@ class SIGHTLINE_PT_joints(OnSolved, Tab, bpy.types.Panel):
         row.operator("sightline.show_joint", text="None").shown = False
         grid = layout.grid_flow(columns=2, align=True)
         listed = set()
-        for item in parts_in(scene, "ellipsoid", scene.sightline.take):
+        for item in pointed_parts(context, "ellipsoid", scene.sightline.take):
             joint = item[JOINT]
             if joint not in listed:
                 listed.add(joint)
