@@ -12,6 +12,7 @@ from .host.cameras import set_resolution
 from .operators.drag import end_dragging
 from .overlays import handlers
 from .scene_corrections import follow_undo, forget_session
+from .thumbnails import forget_thumbnails
 
 CLASSES = (*properties.CLASSES, *operators.CLASSES, *panels.CLASSES)
 
@@ -71,6 +72,7 @@ def unregister() -> None:
     background.end_all()
     handlers.remove_handlers()
     errands.end()
+    forget_thumbnails()
     for name, handler in reversed(_HANDLERS):
         getattr(bpy.app.handlers, name).remove(handler)
     del bpy.types.WindowManager.sightline

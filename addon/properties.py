@@ -17,6 +17,7 @@ from bpy.props import (
     EnumProperty,
     FloatProperty,
     IntProperty,
+    IntVectorProperty,
     PointerProperty,
     StringProperty,
 )
@@ -113,6 +114,7 @@ class SIGHTLINE_PG_view(bpy.types.PropertyGroup):
     frames: IntProperty()
     found_fps: FloatProperty()
     problem: StringProperty(description="Why the video cannot be used")
+    calibrated: IntVectorProperty(size=2, description="Size that its camera was calibrated at; 0: not known")
 
 
 def seconds_of(view: SIGHTLINE_PG_view) -> float:

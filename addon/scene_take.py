@@ -9,6 +9,8 @@ from typing import Any
 import bpy
 
 from ..inference.errors import InputError
+from ..inference.files.camera_table import Calibration, find_name
+from ..inference.image_fit import image_fit
 from .host.blender_cameras import export_cameras
 from .take_entry import TakeEntry, ViewEntry, write_take
 
@@ -23,7 +25,37 @@ def missing_footage(scene: bpy.types.Scene) -> str:
     double = next((name for name in names if names.count(name) > 1), None)
     if double is not None:
         return f"Two videos are called {double!r}"
-    return "" if len(views) > 1 else "Add the videos of two cameras or more"
+    if len(views) < 2:
+        return "Add the videos of two cameras or more"
+    return next((said for view in views if (said := fit_problem(scene.sightline, view))), "")
+
+
+def fit_problem(known: Any, view: Any) -> str:
+    """Say why a view's Fit cannot be, given the size that its camera was calibrated at; "" if it can."""
+    old, new = tuple(view.calibrated), (view.width, view.height)
+    if known.cameras_from != "FILE" or known.lenses_path or not (all(old) and all(new)):
+        return ""
+    try:
+        image_fit(view.fit, old, new, view.name)
+    except InputError:
+        sizes = f"{view.name} is {new[0]}×{new[1]}, its calibration {old[0]}×{old[1]}"
+        if new == old[::-1]:
+            return f"{sizes}: turn the video back, or calibrate it as it is"
+        return f"{sizes}: choose its Fit, Letterboxed where the picture has bars, Cropped where it was cut"
+    return ""
+
+
+def set_calibrated_sizes(scene: bpy.types.Scene, found: Calibration) -> None:
+    """Remember at which size each view's camera was calibrated; a whole picture in another size is Scaled, no doubt."""
+    known = scene.sightline
+    for view in known.views:
+        name = find_name(view.name, found.cameras)
+        sure = name is not None and name not in found.assumed_sizes and not found.turns.get(name, 0) % 2
+        view.calibrated = found.cameras[name].intrinsics.image_size if name is not None and sure else (0, 0)
+        if view.fit == "exact" and fit_problem(known, view):
+            view.fit = "scale"
+            if fit_problem(known, view):
+                view.fit = "exact"
 
 
 def missing_cameras(scene: bpy.types.Scene) -> str:

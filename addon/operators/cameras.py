@@ -11,6 +11,7 @@ from bpy_extras.io_utils import ImportHelper
 from ...inference.errors import InputError
 from ...inference.files.calibration import read_calibration
 from ...inference.files.camera_table import find_name
+from ..scene_take import set_calibrated_sizes
 from .guarded import guarded
 
 
@@ -29,6 +30,7 @@ def look_at_calibration(scene: bpy.types.Scene) -> tuple[str, ...]:
     apart = np.linalg.norm(centres[:, None] - centres[None], axis=-1)
     spread = f", up to {apart.max():.2f} m apart" if len(centres) > 1 else ""
     known.calibration_note = f"{len(centres)} cameras{spread}: {', '.join(found.cameras)}"
+    set_calibrated_sizes(scene, found)
     lacking = [view.name for view in known.views if find_name(view.name, found.cameras) is None]
     if lacking:
         known.calibration_problem = (

@@ -102,6 +102,26 @@ class SIGHTLINE_OT_check_videos(bpy.types.Operator):
         return {"FINISHED"}
 
 
+class SIGHTLINE_OT_same_for_all(bpy.types.Operator):
+    """Give every other video the Fit, the Start and the Frame Rate of this one"""  # noqa: D415
+
+    bl_idname = "sightline.same_for_all"
+    bl_label = "Same for All"
+    bl_options = {"UNDO"}
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        known = context.scene.sightline
+        return len(known.views) > 1 and 0 <= known.view_index < len(known.views)
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        known = context.scene.sightline
+        chosen = known.views[known.view_index]
+        for view in known.views:
+            view.fit, view.offset_mode, view.fps = chosen.fit, chosen.offset_mode, chosen.fps
+        return {"FINISHED"}
+
+
 class SIGHTLINE_FH_videos(bpy.types.FileHandler):
     """Videos dropped on the 3D view are added."""
 
@@ -115,4 +135,10 @@ class SIGHTLINE_FH_videos(bpy.types.FileHandler):
         return context.area is not None and context.area.type == "VIEW_3D"
 
 
-CLASSES = (SIGHTLINE_OT_add_videos, SIGHTLINE_OT_remove_video, SIGHTLINE_OT_check_videos, SIGHTLINE_FH_videos)
+CLASSES = (
+    SIGHTLINE_OT_add_videos,
+    SIGHTLINE_OT_remove_video,
+    SIGHTLINE_OT_check_videos,
+    SIGHTLINE_OT_same_for_all,
+    SIGHTLINE_FH_videos,
+)

@@ -37,6 +37,8 @@ class SIGHTLINE_PT_cameras(Tab, bpy.types.Panel):
             row.prop(known, "calibration_path", text="")
             row.operator("sightline.choose_calibration", text="", icon="FILEBROWSER")
             row.operator("sightline.check_calibration", text="", icon="FILE_REFRESH")
+            if not known.calibration_path:
+                layout.operator("sightline.choose_calibration", icon="FILEBROWSER")
             say(layout, known.calibration_note, "CHECKMARK")
         say(layout, missing_cameras(context.scene))
         column = layout.column()

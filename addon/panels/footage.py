@@ -4,8 +4,11 @@
 import bpy
 
 from ..properties import facts_of, seconds_of
-from ..scene_take import missing_footage
+from ..scene_take import fit_problem, missing_footage
+from ..thumbnails import thumbnail
 from .tab import Tab, say, step_header
+
+_PICTURES_IN_A_ROW = 4
 
 
 class SIGHTLINE_UL_views(bpy.types.UIList):
@@ -15,13 +18,19 @@ class SIGHTLINE_UL_views(bpy.types.UIList):
         self,
         _context: bpy.types.Context,
         layout: bpy.types.UILayout,
-        _data: object,
+        data: object,
         item: bpy.types.PropertyGroup,
         _icon: int,
         _active: object,
     ) -> None:
         row = layout.row(align=True)
-        row.prop(item, "name", text="", emboss=False, icon="ERROR" if item.problem else "FILE_MOVIE")
+        row.prop(
+            item,
+            "name",
+            text="",
+            emboss=False,
+            icon="ERROR" if item.problem or fit_problem(data, item) else "FILE_MOVIE",
+        )
         row.label(text="cannot be used" if item.problem else f"{seconds_of(item):.1f} s")
 
 
@@ -47,6 +56,10 @@ class SIGHTLINE_PT_footage(Tab, bpy.types.Panel):
             layout.operator("sightline.add_videos", icon="FILE_MOVIE")
             return
         say(layout, missing_footage(context.scene))
+        grid = layout.grid_flow(row_major=True, columns=min(len(known.views), _PICTURES_IN_A_ROW), even_columns=True)
+        for view in known.views:
+            if not view.problem:
+                grid.template_icon(icon_value=thumbnail(view.video), scale=3.0)
         if not 0 <= known.view_index < len(known.views):
             return
         view = known.views[known.view_index]
@@ -60,6 +73,7 @@ class SIGHTLINE_PT_footage(Tab, bpy.types.Panel):
         if view.offset_mode == "GIVEN":
             column.prop(view, "offset_s")
         column.prop(view, "fps")
+        layout.operator("sightline.same_for_all", icon="DUPLICATE")
 
 
 CLASSES = (SIGHTLINE_UL_views, SIGHTLINE_PT_footage)

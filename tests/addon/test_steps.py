@@ -130,3 +130,30 @@ def test_beside_the_blend_file_once_it_is_saved(known, folder, tmp_path):
 def test_videos_can_be_dropped(known):
     assert SIGHTLINE_FH_videos.bl_import_operator == "sightline.add_videos"
     assert ".mp4" in SIGHTLINE_FH_videos.bl_file_extensions
+
+
+def test_a_video_of_another_size_asks_for_its_fit_before_the_solve(known, folder):
+    """Scaled is sure and chosen; bars or a cut only the user knows."""
+    add(folder)
+    text = (folder / "calibration.toml").read_text(encoding="utf-8")
+    (folder / "calibration.toml").write_text(text.replace("480", "504", 1), encoding="utf-8")
+    bpy.ops.sightline.choose_calibration(filepath=str(folder / "calibration.toml"))
+    assert known.calibration_problem == ""
+    assert "cam01 is 640×480, its calibration 640×504: choose its Fit" in missing_footage(bpy.context.scene)
+    with pytest.raises(RuntimeError, match="choose its Fit"):
+        bpy.ops.sightline.solve_take()
+    known.views[0].fit, known.view_index = "letterbox", 0
+    assert missing_footage(bpy.context.scene) == ""
+    assert bpy.ops.sightline.same_for_all() == {"FINISHED"}
+    assert {view.fit for view in read_take(write_scene_take(bpy.context)).views} == {"letterbox"}
+    known.cameras_from, known.views[0].fit = "BOARD", "exact"
+    assert missing_footage(bpy.context.scene) == ""  # a board has no calibrated size
+
+
+def test_a_whole_picture_in_another_size_is_scaled(known, folder):
+    add(folder)
+    text = (folder / "calibration.toml").read_text(encoding="utf-8")
+    text = text.replace("640", "1280").replace("480", "960")
+    (folder / "calibration.toml").write_text(text, encoding="utf-8")
+    bpy.ops.sightline.choose_calibration(filepath=str(folder / "calibration.toml"))
+    assert {view.fit for view in known.views} == {"scale"} and missing_footage(bpy.context.scene) == ""
