@@ -147,17 +147,17 @@ def perspective_jacobian(
 
 
 def image_factor(
-    jacobian: Tensor,  # (..., 2, 3)
-    root: Tensor,  # (..., 3, 3) any root of the scale matrix in camera axes: Σ_cam = root rootᵀ
-    label_sigma: float,
+    jacobian: Tensor,  # (..., 2, d)
+    root: Tensor,  # (..., d, d) any root of the scale matrix in the Jacobian's axes: Σ = root rootᵀ
+    label_sigma: float | Tensor,  # (...) px
 ) -> Tensor:
     """Return the Cholesky factor of S = J Σ Jᵀ + s² I, the scale matrix of a label in the image.
 
     s is the label's own noise: without it Σ is fitted to the noise of the labels instead of the error of the mean.
 
     Convention:
-        px. With Σ = L Lᵀ in world axes, ``root`` is R L. S is 2x2: the third row of the projection
-        is no coordinate, and a zero row would make S singular.
+        px. With a Jacobian in camera axes and Σ = L Lᵀ in world axes, ``root`` is R L. S is 2x2: the third row of the
+        projection is no coordinate, and a zero row would make S singular. A tensor of label sigmas is not checked.
 
     Returns:
         (..., 2, 2) lower triangular, px.
@@ -165,7 +165,7 @@ def image_factor(
     Raises:
         ShapeError: s is not positive.
     """
-    if not label_sigma > 0:
+    if not isinstance(label_sigma, Tensor) and not label_sigma > 0:
         raise ShapeError(f"label_sigma is {label_sigma}: no label is free of noise, state its sigma in pixels")
     with torch.autocast(jacobian.device.type, enabled=False):
         rows = _widened(jacobian) @ _widened(root)
@@ -175,7 +175,7 @@ def image_factor(
     l11 = squares[..., 0].sqrt()
     l21 = product / l11
     # The Schur complement of S is at least s²: the bound takes away what rounding left below it.
-    l22 = (squares[..., 1] - l21**2).clamp(min=noise).sqrt()
+    l22 = torch.maximum(squares[..., 1] - l21**2, torch.as_tensor(noise, dtype=l21.dtype, device=l21.device)).sqrt()
     top = torch.stack([l11, torch.zeros_like(l11)], dim=-1)
     return torch.stack([top, torch.stack([l21, l22], dim=-1)], dim=-2)
 
