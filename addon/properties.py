@@ -220,6 +220,7 @@ class SIGHTLINE_PG_scene(bpy.types.PropertyGroup):
 
     views: CollectionProperty(type=SIGHTLINE_PG_view)
     view_index: IntProperty()
+    project: StringProperty(description="Tells this scene's take files from those of another one in the same folder")
     take_name: StringProperty(name="Name", default="take", description="Names the results")
     persons: IntProperty(
         name="People",
@@ -311,6 +312,7 @@ class SIGHTLINE_PG_scene(bpy.types.PropertyGroup):
     take: StringProperty()
     solution_path: StringProperty(**_FILE)
     report_path: StringProperty(**_FILE)
+    entered: StringProperty(description="State of the solution's file when it was entered")
     summary: StringProperty(description="Lines of text")
     replace_cleaned: BoolProperty(
         name="Replace",

@@ -3,8 +3,10 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import bpy
 
@@ -81,7 +83,7 @@ def take_folder(scene: bpy.types.Scene) -> Path:
     solved = scene.sightline.solved_take_path
     if solved:  # where its corrections and results are
         path, name = Path(bpy.path.abspath(solved)), scene.sightline.take_name.strip() or "take"
-        if path.is_file() and path.stem in (name, f"{name} preview"):
+        if path.is_file() and re.fullmatch(rf"{re.escape(name)}( preview)?( \d+)?", path.stem):
             return path.parent
     if bpy.data.filepath:
         return Path(bpy.data.filepath).parent
@@ -109,6 +111,7 @@ def write_scene_take(context: bpy.types.Context, seconds: float | None = None) -
     known = scene.sightline
     name = known.take_name.strip() or "take"
     name = f"{name} preview" if seconds is not None else name
+    known.project = known.project or uuid4().hex
     calibration, board = _calibration(context, folder / f"{name} cameras.toml")
     entry = TakeEntry(
         name=name,
@@ -119,6 +122,7 @@ def write_scene_take(context: bpy.types.Context, seconds: float | None = None) -
         height_m=_clean(known.height_m) or None,
         end_s=None if seconds is None else _clean(seconds),
         settings={} if known.detector in ("", "blazepose") else {"detector": known.detector},
+        project=known.project,
     )
     return write_take(entry, folder)
 

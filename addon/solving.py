@@ -29,7 +29,7 @@ from .preferences import chosen_python
 from .properties import SIGHTLINE_PG_scene, read_settings, settings_as_text
 from .scene_corrections import kept_path, load_corrections, solved_take
 from .scene_take import write_scene_take
-from .trusting import remember_trust
+from .trusting import remember_trust, show_lights
 
 POLL_S = 0.05
 SOLUTION = "sightline_solution"  # where a take's collection remembers the file of its solution
@@ -99,11 +99,20 @@ def request_again(context: bpy.types.Context) -> Request:
         InputError: nothing was solved here, its keypoints are gone, or the take cannot be used.
     """
     scene = context.scene
-    chosen = scene.sightline
     load_corrections(scene)
     if not kept_path(scene).is_file():
         raise InputError(f"the keypoints of the last solve are gone ({kept_path(scene)}): solve in full")
-    return replace(request_for(solved_take(scene), kept_path(scene).parent, _settings(chosen)), again=True)
+    return replace(request_in_full(context), again=True)
+
+
+def request_in_full(context: bpy.types.Context) -> Request:
+    """Ask for the scene's last take once more, from its footage, to where its results are.
+
+    Raises:
+        InputError: nothing was solved here, or the take cannot be used.
+    """
+    scene = context.scene
+    return request_for(solved_take(scene), kept_path(scene).parent, _settings(scene.sightline))
 
 
 def start(request: Request) -> Job:
@@ -154,6 +163,7 @@ def enter_steps(context: bpy.types.Context, request: Request, prepared: Prepared
     if not kept.views and not kept.take_path:  # whoever names the next take meanwhile keeps it
         kept.take_path = str(request.take.path)
     kept.solution_path, kept.report_path = str(request.out / "solution.npz"), str(request.out / "report.html")
+    kept.entered = _state_of(Path(kept.solution_path))
     ensure_take_collection(scene, kept.take)[SOLUTION] = kept.solution_path
     kept.summary = "\n".join(summary(prepared.solution))
     kept.solved_take_path = str(request.take.path)
@@ -172,6 +182,25 @@ def enter(context: bpy.types.Context, request: Request, solution_file: Path) -> 
             next(steps)
         except StopIteration as end:
             return end.value
+
+
+def newer_on_disk(scene: bpy.types.Scene) -> bool:
+    """Tell whether the take was solved since its result was entered: undo takes back the scene, not the files."""
+    known = scene.sightline
+    state = _state_of(Path(bpy.path.abspath(known.solution_path))) if known.solution_path and known.entered else ""
+    return state not in ("", known.entered)
+
+
+def _state_of(path: Path) -> str:
+    try:
+        return str(path.stat().st_mtime_ns)
+    except OSError:
+        return ""
+
+
+def reports_written(scene: bpy.types.Scene, request: Request) -> None:
+    """The reports of Solve Again came after its motion: the cameras' lights follow them."""
+    show_lights(scene, request.take.name, request.out)
 
 
 def solve_blocking(

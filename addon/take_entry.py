@@ -13,6 +13,7 @@ from ..inference.errors import InputError
 from ..inference.files.whole_file import replacing
 
 MARK = "# Written by Sightline's panel, which writes it anew before every solve.\n"
+_PROJECT = "# Scene: "
 
 
 @dataclass(frozen=True)
@@ -39,19 +40,26 @@ class TakeEntry:
     start_s: float | None = None
     end_s: float | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)  # of [solve]
+    project: str = ""  # which scene it belongs to: two may keep takes of one name in one folder
 
 
 def take_file(entry: TakeEntry, folder: Path) -> Path:
-    """Return where the panel's take is written: never over a file of somebody else's."""
+    """Return where the panel's take is written: never over a file of somebody else's, or of another scene."""
     path = folder / f"{entry.name}.toml"
     for number in range(2, 100):
         try:
-            if not path.exists() or path.read_text(encoding="utf-8").startswith(MARK):
+            if not path.exists() or _is_of(entry.project, path.read_text(encoding="utf-8")):
                 return path
         except (OSError, UnicodeDecodeError):
             pass  # not ours, whatever it is
         path = folder / f"{entry.name} {number}.toml"
     raise InputError(f"{folder} is full of files called {entry.name}; give the take another name")
+
+
+def _is_of(project: str, text: str) -> bool:
+    """Tell whether a take file is the panel's, and of this scene; files of before say no scene."""
+    said = text.removeprefix(MARK).partition("\n")[0]
+    return text.startswith(MARK) and (said == _PROJECT + project or not said.startswith(_PROJECT))
 
 
 def write_take(entry: TakeEntry, folder: Path) -> Path:
@@ -76,7 +84,7 @@ def write_take(entry: TakeEntry, folder: Path) -> Path:
     if entry.settings:
         tables.append(_table("[solve]", entry.settings))
     with replacing(path) as temporary:
-        temporary.write_text(MARK + "\n".join(tables), encoding="utf-8")
+        temporary.write_text(f"{MARK}{_PROJECT}{entry.project}\n" + "\n".join(tables), encoding="utf-8")
     return path
 
 

@@ -97,6 +97,10 @@ class SIGHTLINE_OT_export_take(OnSolved, bpy.types.Operator):
             other = [item.name for item in parts_in(context.scene, "armature") if _cleaned_is_hidden(item)]
             if other:
                 self.report({"WARNING"}, f"{', '.join(other)}: the cleaned layer is not shown, so it was not written")
+            if solving.newer_on_disk(context.scene):
+                self.report(
+                    {"WARNING"}, "The scene shows an older result than the one on disk: joints are the newer ones"
+                )
             self.report({"INFO"}, "Wrote " + ", ".join(str(path) for path in paths))
             return {"FINISHED"}
 

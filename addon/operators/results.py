@@ -7,9 +7,11 @@ import bpy
 from bpy.props import StringProperty
 
 from ...inference.errors import InputError
+from .. import solving
 from ..host.cameras import set_resolution
 from ..host.parts import VIEW, parts_in
-from .guarded import refuse
+from ..on_solved import OnSolved
+from .guarded import guarded, refuse
 
 
 class SIGHTLINE_OT_open_report(bpy.types.Operator):
@@ -28,6 +30,22 @@ class SIGHTLINE_OT_open_report(bpy.types.Operator):
             return refuse(self, InputError(f"{path} is not there any more; solve again"))
         bpy.ops.wm.path_open(filepath=str(path))
         return {"FINISHED"}
+
+
+class SIGHTLINE_OT_enter_result(OnSolved, bpy.types.Operator):
+    """Show the result that is on disk: after an undo, or after the take was solved elsewhere, the scene has an older one"""  # noqa: D415, E501
+
+    bl_idname = "sightline.enter_result"
+    bl_label = "Show the Newest Result"
+    bl_options = {"UNDO"}
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        def enter() -> set[str]:
+            request = solving.request_in_full(context)
+            solving.enter(context, request, request.out / "solution.npz")
+            return {"FINISHED"}
+
+        return guarded(self, enter)
 
 
 class SIGHTLINE_OT_look_through(bpy.types.Operator):
@@ -50,4 +68,4 @@ class SIGHTLINE_OT_look_through(bpy.types.Operator):
         return {"FINISHED"}
 
 
-CLASSES = (SIGHTLINE_OT_open_report, SIGHTLINE_OT_look_through)
+CLASSES = (SIGHTLINE_OT_open_report, SIGHTLINE_OT_enter_result, SIGHTLINE_OT_look_through)

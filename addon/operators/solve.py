@@ -123,6 +123,7 @@ def _follow_reports() -> float | None:
     status.running, status.text = False, ""
     try:
         run.job.result()
+        solving.reports_written(run.wanted.scene, run.wanted.request)
     except SolveError as problem:
         status.text = f"The motion stands, its report does not: {problem}"
     background.end_run()
@@ -214,6 +215,20 @@ class SIGHTLINE_OT_solve_again(_Solving, bpy.types.Operator):
         context.window_manager.sightline.again_problem = str(problem)
 
 
+class SIGHTLINE_OT_solve_in_full(_Solving, bpy.types.Operator):
+    """Solve the take of this result once more from its footage, whatever the steps above describe now"""  # noqa: D415
+
+    bl_idname = "sightline.solve_in_full"
+    bl_label = "Solve in Full"
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        return bool(context.scene.sightline.solution_path)
+
+    def _request(self, context: bpy.types.Context) -> solving.Request:
+        return solving.request_in_full(context)
+
+
 class SIGHTLINE_OT_solve_next(_Solving, bpy.types.Operator):
     """Solve what waits next"""  # noqa: D415
 
@@ -293,6 +308,7 @@ class SIGHTLINE_OT_drop_waiting(bpy.types.Operator):
 CLASSES = (
     SIGHTLINE_OT_solve_take,
     SIGHTLINE_OT_solve_again,
+    SIGHTLINE_OT_solve_in_full,
     SIGHTLINE_OT_solve_next,
     SIGHTLINE_OT_keep_partial,
     SIGHTLINE_OT_forget_partial,

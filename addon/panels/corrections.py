@@ -92,7 +92,7 @@ class SIGHTLINE_PT_fix(OnSolved, Tab, bpy.types.Panel):
             problem = problem or "The keypoints of the last solve are gone"
         if problem:
             say(layout, problem)
-            layout.operator("sightline.solve_take", text="Solve in Full", icon="ARMATURE_DATA")
+            layout.operator("sightline.solve_in_full", icon="ARMATURE_DATA")
 
 
 CLASSES = (SIGHTLINE_UL_corrections, SIGHTLINE_PT_fix)

@@ -5,6 +5,7 @@ import bpy
 
 from .. import background
 from ..properties import setting_names
+from ..solving import newer_on_disk
 from .tab import Tab, say
 
 
@@ -35,6 +36,9 @@ class SIGHTLINE_PT_solve(Tab, bpy.types.Panel):
         draw_partial(layout)
         if not status.running:
             layout.label(text=status.text or "Ready")
+            if newer_on_disk(context.scene):
+                say(layout, "The take was solved since: the scene shows an older result than the one on disk")
+                layout.operator("sightline.enter_result", icon="FILE_REFRESH")
         if chosen.summary:
             box = layout.box()
             for line in chosen.summary.split("\n"):

@@ -62,3 +62,13 @@ def test_ours_is_written_anew_and_nobody_else_s_is(folder):
     assert second.name == "dance 2.toml" and first.read_text() == "# by hand\n"
     first.write_bytes(b"\xff\xfe\x00")
     assert take_file(entry(folder), folder) == second
+
+
+def test_takes_of_two_scenes_in_one_folder_are_two_files(folder):
+    first, second = (write_take(entry(folder, project=project), folder) for project in ("aa", "bb"))
+    assert (first.name, second.name) == ("dance.toml", "dance 2.toml")
+    for project, path in (("aa", first), ("bb", second)):
+        assert write_take(entry(folder, project=project), folder) == path and read_take(path).name == "dance"
+    old = first.read_text(encoding="utf-8").replace("# Scene: aa\n", "")
+    first.write_text(old, encoding="utf-8")  # of a version that did not say whose it is
+    assert write_take(entry(folder, project="cc"), folder) == first
