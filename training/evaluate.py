@@ -2,10 +2,11 @@
 
     held-out RUN CARD.toml                        a network on held-out samples, as its card says it
     take CARD.toml TAKE.toml SOLUTION.npz         2D keypoints against a solution that another detector led to
+    pictures CARD.toml ROOT --layout coco         2D keypoints against the labels of a data set (coco, mpii)
     solved SOLUTION.npz REFERENCE.npz             bone spread, and how far two solutions of a take are apart
     poses F.npz --protocol h36m [--compat MODE]   estimated poses in a table beside published figures
 
-``--keep`` of ``take`` writes the figures into the card. Exit codes: 0 done, 2 the input is wrong.
+``--keep`` of ``take`` and ``pictures`` writes the figures into the card. Exit codes: 0 done, 2 the input is wrong.
 """
 
 from __future__ import annotations
@@ -33,13 +34,16 @@ from training.evaluation import (  # noqa: E402
     read_poses,
     table,
 )
+from training.loaders.coco import read_coco  # noqa: E402
+from training.loaders.labelled import LabelledPicture  # noqa: E402
+from training.loaders.mpii import read_mpii  # noqa: E402
 from training.loaders.solved_take import read_solved_take  # noqa: E402
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure as the command line says; return the exit code."""
     options = _parser().parse_args(arguments)
-    commands = {"held-out": _held_out, "take": _take, "solved": _solved, "poses": _poses}
+    commands = {"held-out": _held_out, "take": _take, "pictures": _pictures, "solved": _solved, "poses": _poses}
     try:
         sys.stdout.write(commands[options.command](options) + "\n")
         return 0
@@ -56,24 +60,46 @@ def _held_out(options: argparse.Namespace) -> str:
 
 
 def _take(options: argparse.Namespace) -> str:
-    card = find_card(str(options.card))
-    session = Session(card.path, options.provider)
-    detector = Detector(card, card, session, session, min_person_score=0.0, max_people=1)
     views = read_solved_take(options.take, options.solution, options.most_sigma, options.every)
-    scores = judged_on_views(detector, views)
+    chosen = [view for view in views if not options.views or view.camera.name in options.views]
+    return _judged(
+        options,
+        chosen,
+        f"every {options.every}th frame of {options.take.stem}, against what {options.reference} led to in 3D",
+    )
+
+
+def _pictures(options: argparse.Namespace) -> str:
+    people = {"coco": read_coco, "mpii": read_mpii}[options.layout](options.root, options.split)
+    return _judged(options, people, f"people of {options.layout} {options.split}, against labels made by hand")
+
+
+def _judged(options: argparse.Namespace, views: Sequence[LabelledPicture], what: str) -> str:
+    """Judge a detector, and the one to stand beside it; write the figures into the card if that is asked for."""
+    scores = judged_on_views(_detector(options.card, options.provider), views)
+    if options.beside:
+        other = judged_on_views(_detector(options.beside, options.provider), views)
+        scores |= {f"{key}_of_{Path(options.beside).stem}": other[key] for key in ("pck_02", "median_px")}
     if options.keep:
-        _keep(Path(str(options.card)), {f"real_{key}": value for key, value in scores.items()}, options)
+        _keep(Path(str(options.card)), scores, options.keep, what)
     return json.dumps(scores, indent=1)
 
 
-def _keep(path: Path, scores: Mapping[str, float], options: argparse.Namespace) -> None:
-    """Write scores into the table [accuracy] of a card, in place of those that were there."""
+def _detector(name: str, provider: str) -> Detector:
+    card = find_card(name)
+    session = Session(card.path, provider)
+    return Detector(card, card, session, session, min_person_score=0.0, max_people=1)
+
+
+def _keep(path: Path, scores: Mapping[str, float], prefix: str, what: str) -> None:
+    """Write scores into the table [accuracy] of a card, in place of those of that prefix that were there."""
     if path.suffix != ".toml" or "[accuracy]" not in path.read_text(encoding="utf-8"):
         raise InputError(f"{path}: --keep needs the file of a card with a table [accuracy]")
-    kept = [line for line in path.read_text(encoding="utf-8").splitlines() if not line.startswith("real_")]
+    before = path.read_text(encoding="utf-8").splitlines()
+    kept = [line for line in before if not line.startswith(f"{prefix}_")]
     where = kept.index("[accuracy]") + 1
-    said = f"every {options.every}th frame of {options.take.stem}, against what {options.reference} led to in 3D"
-    lines = [f"real_measured = {json.dumps(said)}", *(f"{key} = {float(f'{v:.4g}')!r}" for key, v in scores.items())]
+    lines = [f"{prefix}_measured = {json.dumps(what)}"]
+    lines += [f"{prefix}_{key} = {float(f'{value:.4g}')!r}" for key, value in scores.items()]
     path.write_text("\n".join([*kept[:where], *lines, *kept[where:]]) + "\n", encoding="utf-8")
 
 
@@ -111,8 +137,23 @@ def _parser() -> argparse.ArgumentParser:
     take.add_argument(
         "--most-sigma", type=float, default=30.0, help="px; joints less sure in the picture are no labels"
     )
-    take.add_argument("--provider", default="auto", help="execution provider of ONNX Runtime")
-    take.add_argument("--keep", action="store_true", help="write the figures into the card")
+    take.add_argument("--views", type=lambda text: text.split(","), default=[], help="names of views; default: all")
+    pictures = commands.add_parser("pictures", help="2D keypoints against the labels of a data set")
+    pictures.add_argument("card", help="a card's file or name")
+    pictures.add_argument("root", type=Path, help="of the data set, in its own layout")
+    pictures.add_argument("--layout", choices=("coco", "mpii"), required=True)
+    pictures.add_argument("--split", default="val", help="coco: train, val; mpii: train, valid, trainval")
+    for judging in (take, pictures):
+        judging.add_argument("--beside", default="", metavar="CARD", help="another detector, on the same pictures")
+        judging.add_argument("--provider", default="auto", help="execution provider of ONNX Runtime")
+        judging.add_argument(
+            "--keep",
+            nargs="?",
+            const="real",
+            default="",
+            metavar="PREFIX",
+            help="write the figures into the card, under names that begin so; default: real",
+        )
     solved = commands.add_parser("solved", help="compare two solutions of a take")
     solved.add_argument("solution", type=Path)
     solved.add_argument("reference", type=Path)

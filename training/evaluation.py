@@ -21,7 +21,7 @@ from inference.report.judges import bone_lengths, bone_spread
 from inference.shapes import FloatArray
 from inference.types import Keypoints3D
 
-from .loaders.labelled import LabelledView
+from .loaders.labelled import LabelledPicture
 from .metrics import aligned_errors, auc, joint_indices, pck, root_errors, scaled_errors, summarise
 from .tasks.keypoints import keypoint_scores
 
@@ -34,7 +34,7 @@ BONES = tuple(
 )
 
 
-def judged_on_views(detector: Detector, views: Sequence[LabelledView]) -> dict[str, float]:
+def judged_on_views(detector: Detector, views: Sequence[LabelledPicture]) -> dict[str, float]:
     """Compare a detector with the labels of pictures, each searched from the box around its labels.
 
     Convention:

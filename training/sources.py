@@ -36,6 +36,11 @@ ORIGINS = {
         "use, created with funding from NSF EIA-0196217; panoramas: Poly Haven, CC0)",
         "GPL-3.0-or-later",
     ),
+    "real": Origin(
+        "pictures of a few real people from BSD-licensed recordings, labelled by BlazePose (Apache-2.0) and several "
+        "views together",
+        "GPL-3.0-or-later",
+    ),
     "stick_figures": Origin("stick figures drawn by training/stick_figures.py; for tests alone", "CC0-1.0"),
 }
 
@@ -53,6 +58,8 @@ class DataSettings:
     validation_views: int = 256
     pack: str = "out/people.npz"  # what synthetic people are made of: training/data/make_pack.py
     cache: str = ""  # folder that keeps ``views`` samples once they are made; "" = none
+    real: str = ""  # crops of real people, mixed into training alone: training/data/real_people.py; "" = none
+    real_share: float = 0.4  # of the samples, where ``real`` is given
 
     def __post_init__(self) -> None:
         if self.source not in SOURCES:
@@ -62,6 +69,8 @@ class DataSettings:
             raise InputError(f"[data]: size = {list(self.size)} must be two multiples of 32")
         if self.views < 0 or self.validation_views < 1:
             raise InputError("[data]: views must not be negative, and validation_views must be above 0")
+        if not 0 < self.real_share < 1:
+            raise InputError(f"[data]: real_share = {self.real_share} must lie between 0 and 1")
 
 
 def keypoint_source(settings: DataSettings, seed: int, held_out: bool = False) -> Source:
@@ -80,7 +89,29 @@ def keypoint_source(settings: DataSettings, seed: int, held_out: bool = False) -
         from . import synthetic_source  # here: smoke runs and tests need no renderer
 
         made = synthetic_source.keypoint_samples(Path(settings.pack), settings.size, seed, held_out, settings.layout)
-    return _kept(made, settings, seed, "held_out" if held_out else "crops")
+    source = _kept(made, settings, seed, "held_out" if held_out else "crops")
+    if not settings.real or held_out:
+        return source
+    from .real_source import real_samples  # here: synthetic people need no file of crops
+
+    real = real_samples(Path(settings.real), settings.size, seed, settings.layout)
+    return mixed(source, real, settings.real_share)
+
+
+def mixed(first_source: Source, second_source: Source, share: float) -> Source:
+    """Return a source of which that share of the samples, evenly spread, is of the second."""
+    per_mille = round(1000 * share)
+
+    def samples(first: int, count: int) -> Batch:
+        before = [index * per_mille // 1000 for index in range(first, first + count + 1)]
+        second = torch.tensor([after > now for now, after in zip(before[:-1], before[1:], strict=True)])
+        parts = [(~second, first_source(first - before[0], count - before[-1] + before[0]))] if not second.all() else []
+        if second.any():
+            parts.append((second, second_source(before[0], before[-1] - before[0])))
+        rows = torch.cat([where.nonzero()[:, 0] for where, _ in parts]).argsort()
+        return {key: torch.cat([part[key] for _, part in parts])[rows] for key in parts[0][1]}
+
+    return samples
 
 
 def person_source(settings: DataSettings, seed: int, held_out: bool = False) -> Source:

@@ -1,4 +1,4 @@
-"""Train a model: ``python training/train.py CONFIG.toml --out RUN [--smoke] [--resume] [--minutes N]``.
+"""Train a model: ``python training/train.py CONFIG.toml --out RUN [--smoke] [--resume | --start F] [--minutes N]``.
 
 Writes ``RUN/checkpoint.safetensors`` and ``RUN/tensorboard``; JSON lines with ``loss`` on stdout. On several GPUs or
 machines: ``torchrun --nproc-per-node N training/train.py …``. Exit codes: 0 done, 2 the input is wrong, 3 the training
@@ -65,7 +65,8 @@ def _run(config: Config, options: argparse.Namespace, place: Place) -> int:
     _check_folder(options.out, options.resume)
     config = dataclasses.replace(config, tables=tables, training=settings)
     task = kind(tables, settings.seed)
-    result = train(task, settings, Options(options.out, options.resume, minutes, facts_of(config)), place)
+    facts = facts_of(config) | ({"started_from": options.start.name} if options.start else {})
+    result = train(task, settings, Options(options.out, options.resume, minutes, facts, options.start), place)
     if options.smoke:
         check_fall(result)
     return 0
@@ -119,7 +120,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("config", type=Path, metavar="CONFIG.toml")
     parser.add_argument("--out", type=Path, default=Path("out") / "training", metavar="RUN", help="folder of the run")
     parser.add_argument("--smoke", action="store_true", help="a minute on a CPU; fails unless the loss falls")
-    parser.add_argument("--resume", action="store_true", help="go on from the checkpoint in the folder")
+    beginning = parser.add_mutually_exclusive_group()
+    beginning.add_argument("--start", type=Path, metavar="F.safetensors", help="weights to begin with")
+    beginning.add_argument("--resume", action="store_true", help="go on from the checkpoint in the folder")
     parser.add_argument("--minutes", type=float, default=math.inf, metavar="N", help="end within this time")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N")
     parser.add_argument("--threads", type=int, default=0, help="of PyTorch on a CPU; 0 = its own choice")

@@ -100,10 +100,26 @@ def test_two_solutions_beside_each_other():
 def test_figures_are_kept_in_the_card_once(tmp_path):
     card = tmp_path / "c.toml"
     card.write_text('name = "c"\n[accuracy]\nheld_out_pck_02 = 0.5\nreal_pck_02 = 0.1\n[noise]\nsigma_px = 1.0\n')
-    options = evaluate._parser().parse_args(["take", str(card), "a/take.toml", "s.npz", "--reference", "R"])
-    evaluate._keep(card, {"real_pck_02": 0.25}, options)
+    evaluate._keep(card, {"pck_02": 0.25}, "real", "every 5th frame")
+    evaluate._keep(card, {"pck_02": 0.2}, "coco", "people")
     text = card.read_text()
-    assert text.count("real_pck_02") == 1 and "real_pck_02 = 0.25" in text and "what R led to" in text
-    assert json.dumps("every 5th frame of take, against what R led to in 3D") in text
+    assert text.count("real_pck_02") == 1 and "real_pck_02 = 0.25" in text
+    assert 'real_measured = "every 5th frame"' in text and "coco_pck_02 = 0.2" in text and "held_out_pck_02" in text
     with pytest.raises(InputError, match="--keep needs the file of a card"):
-        evaluate._keep(tmp_path / "none", {}, options)
+        evaluate._keep(tmp_path / "none", {}, "real", "")
+
+
+def test_people_of_a_data_set_are_judged_beside_another_detector(project_root, shared_data, tmp_path, capsys):
+    """COCO's four sample pictures; BlazePose beside itself is as good as itself."""
+    coco = shared_data / "calibration_fixtures" / "mmpose_testdata" / "tests" / "data" / "coco"
+    (tmp_path / "annotations").mkdir()
+    (tmp_path / "images").mkdir()
+    (tmp_path / "annotations" / "person_keypoints_val2017.json").write_bytes((coco / "test_coco.json").read_bytes())
+    (tmp_path / "images" / "val2017").symlink_to(coco)
+    arguments = ["pictures", "blazepose", str(tmp_path), "--layout", "coco", "--beside", "blazepose"]
+    assert evaluate.main([*arguments, "--provider", "cpu"]) == 0
+    scores = json.loads(capsys.readouterr().out)
+    assert scores["pictures"] == 12 and scores["pck_02"] == scores["pck_02_of_blazepose"]
+    assert 0.7 < scores["pck_02"] < 0.85
+    assert evaluate.main([*arguments[:2], str(tmp_path / "no"), *arguments[3:]]) == 2
+    assert "COCO's person keypoints" in capsys.readouterr().err

@@ -70,6 +70,7 @@ class KeypointTask:
             tables["data"],
             source="stick_figures",
             cache="",
+            real="",
             size=(96, 128),
             views=12,
             validation_views=8,
@@ -100,7 +101,8 @@ class KeypointTask:
         target = gaussian_heatmap(cells, (columns, output.heatmaps.shape[-2]), self._loss.target_sigma)
         shape = (jensen_shannon(output.heatmaps, target) * inside).mean()
         likelihood = student_loss(batch["xy"] - output.xy, output.factor, output.nu, inside) * share
-        seen = functional.binary_cross_entropy_with_logits(output.visibility.float(), seen_share(batch))
+        labelled = torch.isfinite(batch["xy"]).all(dim=-1).float()
+        seen = functional.binary_cross_entropy_with_logits(output.visibility.float(), seen_share(batch), labelled)
         total = self._loss.shape * shape + self._loss.likelihood * likelihood + self._loss.visibility * seen
         return total, {"shape": shape, "nll": likelihood, "visibility": seen}
 

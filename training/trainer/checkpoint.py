@@ -18,6 +18,7 @@ from inference.errors import InputError
 
 FILE = "checkpoint.safetensors"
 _FORMAT = "sightline training 1"
+_WEIGHTS = "sightline weights 1"
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,6 +68,45 @@ def read_checkpoint(path: Path) -> Checkpoint:
     if metadata.get("format") != _FORMAT:
         raise InputError(f"{path} is no training checkpoint of Sightline; name the folder of a run")
     return Checkpoint(tensors, json.loads(metadata["facts"]))
+
+
+def write_weights(path: Path, weights: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
+    """Write a model's weights alone, as float16: what others start their training from.
+
+    Raises:
+        InputError: the file cannot be written.
+    """
+    halved = {key: value.half() if value.is_floating_point() else value for key, value in weights.items()}
+    tensors = {key: value.detach().cpu().contiguous().clone() for key, value in halved.items()}
+    draft = path.with_name(path.name + ".part")
+    try:
+        save_file(tensors, str(draft), metadata={"format": _WEIGHTS, "facts": json.dumps(dict(facts))})
+        os.replace(draft, path)
+    except (OSError, SafetensorError) as error:
+        raise InputError(f"{path} cannot be written: {error}") from error
+
+
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """Read weights to start a training from: what `write_weights` wrote, or the averaged ones of a checkpoint.
+
+    Raises:
+        InputError: the file is missing, truncated, or neither of the two.
+    """
+    if not path.is_file():
+        raise InputError(f"{path}: no weights here; name a .safetensors file that a training or an export wrote")
+    try:
+        with safe_open(str(path), framework="pt") as file:
+            said = (file.metadata() or {}).get("format")
+            tensors = {key: file.get_tensor(key) for key in file.keys()}
+    except (OSError, SafetensorError) as error:
+        raise InputError(f"{path} is truncated or no safetensors file ({error}); get it again") from error
+    if said == _FORMAT:
+        return Checkpoint(tensors, {}).part("ema")
+    if said != _WEIGHTS:
+        raise InputError(
+            f"{path} holds no weights of a model of Sightline; name one that a training or an export wrote"
+        )
+    return {key: value.float() if value.is_floating_point() else value for key, value in tensors.items()}
 
 
 def load_weights(model: torch.nn.Module, weights: Mapping[str, Tensor], where: str) -> None:

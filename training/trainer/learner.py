@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -31,6 +32,16 @@ class Learner:
         self.scaler = torch.amp.GradScaler(place.device.type, enabled=self.precision is torch.float16)
         self.settings = settings
         self.step = 0
+
+    def start_from(self, weights: Mapping[str, Tensor], where: str) -> None:
+        """Take the weights of another training; everything else begins anew.
+
+        Raises:
+            InputError: they are of another architecture.
+        """
+        load_weights(self.model, weights, where)
+        for name, value in self.model.state_dict().items():
+            self.average[name].copy_(value)
 
     def autocast(self) -> torch.autocast:
         """Return the context in which the loss is computed."""

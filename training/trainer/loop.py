@@ -18,7 +18,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from inference.errors import SolveError
 
-from .checkpoint import FILE, read_checkpoint, write_checkpoint
+from .checkpoint import FILE, read_checkpoint, read_weights, write_checkpoint
 from .journal import Journal
 from .learner import Learner, learning_rate
 from .place import Place
@@ -38,6 +38,7 @@ class Options:
     resume: bool = False
     minutes: float = math.inf  # the whole training ends within this
     facts: dict[str, Any] = field(default_factory=dict)  # kept in the checkpoint, plain JSON values
+    start: Path | None = None  # weights to begin with, of the same architecture
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,8 @@ def train(task: Task, settings: TrainingSettings, options: Options, place: Place
     """Train until the steps or the minutes are over; leave a checkpoint from which one can go on.
 
     Raises:
-        InputError: the checkpoint to go on from is missing, truncated or of another architecture.
+        InputError: the checkpoint to go on from, or the weights to start from, are missing, truncated or of another
+            architecture.
         TrainingError: the loss or its gradient is not finite.
     """
     started = time.monotonic()
@@ -63,6 +65,8 @@ def train(task: Task, settings: TrainingSettings, options: Options, place: Place
     file = options.run / FILE
     if options.resume:
         learner.restore(read_checkpoint(file), str(file))
+    elif options.start:
+        learner.start_from(read_weights(options.start), str(options.start))
     journal = Journal(options.run, learner.step, settings.steps, place.leads)
     ending = _Ending(started + 60 * options.minutes)
     saved = learner.step

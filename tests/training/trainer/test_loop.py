@@ -146,6 +146,16 @@ def test_a_checkpoint_of_another_architecture_is_one_line(tmp_path):
         train(tiny(width=6), settings(), Options(tmp_path, resume=True), CPU)
 
 
+def test_it_starts_from_the_weights_of_another_training(tmp_path):
+    train(tiny(), settings(steps=150, learning_rate=0.03), Options(tmp_path / "first"), CPU)
+    start = tmp_path / "first" / FILE
+    begun = train(tiny(), settings(steps=3), Options(tmp_path / "second", start=start), CPU)
+    fresh = train(tiny(), settings(steps=3), Options(tmp_path / "third"), CPU)
+    assert begun.step == 3 and sum(begun.losses) < 0.3 * sum(fresh.losses)
+    with pytest.raises(InputError, match="holds another architecture"):
+        train(tiny(width=6), settings(), Options(tmp_path / "fourth", start=start), CPU)
+
+
 def test_resuming_from_nothing_is_an_error(tmp_path):
     with pytest.raises(InputError, match="no checkpoint here"):
         train(tiny(), settings(), Options(tmp_path, resume=True), CPU)

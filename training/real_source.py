@@ -1,0 +1,125 @@
+"""Real people as training samples: crops of `training.data.real_people`, turned, recoloured, put elsewhere."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+from torch.nn import functional
+
+from inference.errors import InputError
+from inference.layouts import layout
+
+from .random_numbers import sample_numbers
+from .trainer.task import Batch
+
+_NUMBERS = 32
+_ELSEWHERE = 0.6  # share of people that are put before another background
+_MARGIN = 1.5  # of a kept crop around what a solve looks at
+_TURN_DEG = 20.0
+_ANY_TURN = 0.12  # share of crops that are turned by any angle
+
+
+def real_samples(file: Path, size: tuple[int, int], seed: int, layout_name: str) -> Callable[[int, int], Batch]:
+    """Return the source of crops of real people; see `sources.keypoint_source`.
+
+    Convention:
+        a joint without a label is NaN, neither inside nor visible.
+
+    Raises:
+        InputError: the file is missing, damaged, or of another layout.
+    """
+    kept = _read(file, layout_name)
+    count = len(kept["image"])
+
+    def samples(first: int, wanted: int) -> Batch:
+        numbers = sample_numbers(seed + 17, first, wanted, _NUMBERS)
+        chosen = (numbers[:, 0] * count).long().clamp(max=count - 1)
+        person = torch.cat([kept["image"][chosen], kept["alpha"][chosen, None]], dim=1)
+        moved, xy = _looked_at(person.float() / 255, kept["xy"][chosen], size, numbers)
+        image = _elsewhere(moved[:, :3], moved[:, 3:], _behind(kept["backdrops"], size, numbers), numbers)
+        limits = torch.tensor(size) - 0.5
+        inside = ((xy > -0.5) & (xy < limits)).all(dim=-1)
+        picture = (image.clamp(0, 1) * 255).round().byte()
+        return {"image": picture, "xy": xy, "inside": inside, "visible": inside & kept["visible"][chosen]}
+
+    return samples
+
+
+def _read(file: Path, layout_name: str) -> dict[str, Tensor]:
+    names = ("image", "alpha", "xy", "visible", "backdrops")
+    try:
+        with safe_open(str(file), framework="pt") as opened:
+            said = (opened.metadata() or {}).get("layout", "")
+            kept = {name: opened.get_tensor(name) for name in names}
+    except (OSError, SafetensorError) as error:
+        raise InputError(
+            f"[data]: real = {str(file)!r} is missing or damaged ({error}); make it with "
+            "python -m training.data.real_people"
+        ) from error
+    if said != layout_name or kept["xy"].shape[1] != len(layout(layout_name).joint_names):
+        raise InputError(f"[data]: {file} has the layout {said!r}, the network {layout_name!r}")
+    return kept
+
+
+def _behind(backdrops: Tensor, size: tuple[int, int], numbers: Tensor) -> Tensor:
+    """Return a part (N, 3, H, W) of a background for each sample, some mirrored."""
+    rows = []
+    for which, mirror, down, across in numbers[:, [1, 2, 30, 31]].tolist():  # each from a place of its own
+        backdrop = backdrops[min(int(which * len(backdrops)), len(backdrops) - 1)]
+        top, left = int(down * (backdrop.shape[1] - size[1] + 1)), int(across * (backdrop.shape[2] - size[0] + 1))
+        part = backdrop[:, top : top + size[1], left : left + size[0]]
+        rows.append(part if mirror < 0.5 else part.flip(2))
+    return torch.stack(rows).float() / 255
+
+
+def _elsewhere(image: Tensor, alpha: Tensor, other: Tensor, numbers: Tensor) -> Tensor:
+    """Recolour people and what is behind them apart from each other, and put some before another background."""
+    behind = torch.where((numbers[:, 3] < _ELSEWHERE)[:, None, None, None], other, image)
+    # A mask that is a little too large or too small on purpose: the network shall not learn its edge.
+    edge = (0.3 + 0.4 * numbers[:, 4])[:, None, None, None]
+    soft = ((alpha - edge) * (3 + 9 * numbers[:, 5])[:, None, None, None] + 0.5).clamp(0, 1)
+    return soft * _recoloured(image, numbers[:, 6:14]) + (1 - soft) * _recoloured(behind, numbers[:, 14:22])
+
+
+def _recoloured(image: Tensor, numbers: Tensor) -> Tensor:
+    """Turn hues, mix channels, bend brightness: cloth and skin of few people stand for those of many."""
+    angle = 2 * math.pi * (numbers[:, 0] - 0.5) * torch.where(numbers[:, 1] < 0.5, 1.0, 0.12)
+    third = 1 / math.sqrt(3.0)
+    cosine, sine = angle.cos()[:, None, None], angle.sin()[:, None, None]
+    grey = torch.full((3, 3), 1 / 3)
+    cross = third * torch.tensor([[0.0, -1.0, 1.0], [1.0, 0.0, -1.0], [-1.0, 1.0, 0.0]])
+    turn = cosine * torch.eye(3) + (1 - cosine) * grey + sine * cross
+    saturation = (1.6 * numbers[:, 2])[:, None, None]
+    mix = saturation * turn + (1 - saturation) * grey
+    mixed = torch.einsum("nij,njhw->nihw", mix, image).clamp(1e-3, 1)
+    gamma = torch.exp(1.4 * (numbers[:, 3:6].mean(dim=1) - 0.5) + 0 * numbers[:, 3])[:, None, None, None]
+    gain = torch.exp(0.9 * (numbers[:, 6:7] - 0.5) + 0.4 * (numbers[:, 3:6] - 0.5))[:, :, None, None]
+    return (gain * mixed**gamma).clamp(0, 1)
+
+
+def _looked_at(image: Tensor, xy: Tensor, size: tuple[int, int], numbers: Tensor) -> tuple[Tensor, Tensor]:
+    """Return pictures (N, C, H, W) of the network's size, turned, scaled and shifted, and the joints in them."""
+    n, _, height, width = image.shape
+    gauss = (-2 * numbers[:, 22].clamp(min=1e-6).log()).sqrt() * (2 * math.pi * numbers[:, 23]).cos()
+    free = 2 * math.pi * (numbers[:, 24] - 0.5)
+    angle = torch.where(numbers[:, 25] < _ANY_TURN, free, math.radians(_TURN_DEG) * gauss.clamp(-2.5, 2.5))
+    scale = torch.exp(0.55 * (numbers[:, 26] - 0.55)) * _MARGIN * size[0] / width  # output px per kept px
+    stretch = torch.exp(0.2 * (numbers[:, 27] - 0.5))
+    shift = 0.12 * (2 * numbers[:, 28:30] - 1) * torch.tensor(size)
+    cosine, sine = angle.cos(), angle.sin()
+    turn = torch.stack([torch.stack([cosine, -sine], -1), torch.stack([sine, cosine], -1)], -2)
+    forward = turn * scale[:, None, None] * torch.stack([stretch, 1 / stretch], -1)[:, None, :]
+    middle, out_middle = torch.tensor([width - 1, height - 1]) / 2, (torch.tensor(size) - 1) / 2
+    moved = (xy - middle) @ forward.transpose(1, 2) + (out_middle + shift)[:, None]
+    inverse = torch.linalg.inv(forward)
+    half_in, half_out = torch.tensor([width, height]) / 2, torch.tensor(size) / 2
+    linear = inverse * half_out[None, None, :] / half_in[None, :, None]
+    offset = -(inverse @ shift[:, :, None]) / half_in[None, :, None]
+    shape = [n, image.shape[1], size[1], size[0]]
+    grid = functional.affine_grid(torch.cat([linear, offset], dim=-1), shape, align_corners=False)
+    return functional.grid_sample(image, grid, padding_mode="border", align_corners=False), moved
