@@ -79,7 +79,12 @@ def _judged(options: argparse.Namespace, views: Sequence[LabelledPicture], what:
     scores = judged_on_views(_detector(options.card, options.provider), views)
     if options.beside:
         other = judged_on_views(_detector(options.beside, options.provider), views)
-        scores |= {f"{key}_of_{Path(options.beside).stem}": other[key] for key in ("pck_02", "median_px")}
+        name = Path(options.beside).stem
+        scores |= {f"{key}_of_{name}": other[key] for key in ("pck_02", "median_px")}
+        better = "better" if scores["pck_02"] > other["pck_02"] else "worse"
+        what += (
+            f": {better} than {name}, {scores['pck_02']:.2f} against {other['pck_02']:.2f} (PCK at 0.2 of the torso)"
+        )
     if options.keep:
         _keep(Path(str(options.card)), scores, options.keep, what)
     return json.dumps(scores, indent=1)

@@ -1,4 +1,4 @@
-"""Ship a trained model: ``python training/export_onnx.py RUN --out F.onnx [--parity F.npz] [--precision int8]``.
+"""Ship a trained model: ``python training/export_onnx.py RUN --out F.onnx [--precision int8] [--parity F.npz]``.
 
 Writes the network and, beside it, its model card ``F.toml``: data, licences, commit, hash, and what was measured on
 held-out samples through ONNX Runtime and the decoder of `inference`: accuracy, calibration of the covariance, and for
@@ -23,6 +23,7 @@ import numpy as np  # noqa: E402  the checkout is on the path only now
 from inference.errors import InputError, SolveError  # noqa: E402
 from training.exporting import PRECISIONS, card_text, check_parity, export, halve, quantise  # noqa: E402
 from training.shipping import Run, card_facts, judged, open_run  # noqa: E402
+from training.trainer.checkpoint import write_weights  # noqa: E402
 
 _PARITY_PICTURES = 4
 
@@ -63,6 +64,9 @@ def _export(run: Run, options: argparse.Namespace, drafts: Path) -> None:
         with (drafts / "parity.npz").open("wb") as file:
             np.savez(file, **parity)
         _place(drafts / "parity.npz", options.parity)
+    if options.weights:
+        write_weights(drafts / "weights", run.checkpoint.part("ema"), run.checkpoint.facts)
+        _place(drafts / "weights", options.out.with_suffix(".safetensors"))
     _place(final, options.out)
     _place(card, options.out.with_suffix(".toml"))
 
@@ -78,6 +82,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("run", type=Path, metavar="RUN", help="folder of a training")
     parser.add_argument("--out", type=Path, required=True, metavar="F.onnx")
     parser.add_argument("--parity", type=Path, metavar="F.npz", help="inputs and the torch model's outputs")
+    parser.add_argument("--weights", action="store_true", help="also F.safetensors, for train.py --start")
     parser.add_argument("--precision", choices=PRECISIONS, default="fp32")
     parser.add_argument("--person-detector", default="blazepose_detector", help="card that finds the people to look at")
     parser.add_argument("--views", type=int, default=0, help="held-out samples to judge on; 0 = as in the config")

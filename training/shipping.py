@@ -192,11 +192,16 @@ def card_facts(run: Run, name: str, precision: str, person_detector: str, findin
     """Return what the card says: where the network comes from, and what was measured."""
     facts, training = run.checkpoint.facts, run.config.training
     step = facts["step"]
-    origin = ORIGINS[run.task.data.source]
+    data = run.task.data
+    origin = ORIGINS[data.source]
     provenance = (
         f"trained by Sightline at commit {facts['commit'] or 'unknown'} with the configuration {run.config.name}, "
         f"seed {training.seed}: {step} steps of {training.batch_size} views; data: {origin.what}"
     )
+    if facts.get("started_from"):
+        provenance += f"; started from the weights {facts['started_from']}"
+    if data.real:
+        provenance += f"; and {data.real_share:.0%} of the views real people, labelled by BlazePose: {data.real_origin}"
     views = sum(len(batch["image"]) for batch in run.batches)
     accuracy = {
         "measured": f"on {views} held-out samples of the source {run.task.data.source!r}, through ONNX Runtime and the "

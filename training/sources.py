@@ -36,11 +36,6 @@ ORIGINS = {
         "use, created with funding from NSF EIA-0196217; panoramas: Poly Haven, CC0)",
         "GPL-3.0-or-later",
     ),
-    "real": Origin(
-        "pictures of a few real people from BSD-licensed recordings, labelled by BlazePose (Apache-2.0) and several "
-        "views together",
-        "GPL-3.0-or-later",
-    ),
     "stick_figures": Origin("stick figures drawn by training/stick_figures.py; for tests alone", "CC0-1.0"),
 }
 
@@ -60,6 +55,7 @@ class DataSettings:
     cache: str = ""  # folder that keeps ``views`` samples once they are made; "" = none
     real: str = ""  # crops of real people, mixed into training alone: training/data/real_people.py; "" = none
     real_share: float = 0.4  # of the samples, where ``real`` is given
+    real_origin: str = ""  # whose pictures they are and under which licence, for the model card
 
     def __post_init__(self) -> None:
         if self.source not in SOURCES:
@@ -71,6 +67,8 @@ class DataSettings:
             raise InputError("[data]: views must not be negative, and validation_views must be above 0")
         if not 0 < self.real_share < 1:
             raise InputError(f"[data]: real_share = {self.real_share} must lie between 0 and 1")
+        if self.real and not self.real_origin.strip():
+            raise InputError("[data]: real needs real_origin: whose pictures these are, and under which licence")
 
 
 def keypoint_source(settings: DataSettings, seed: int, held_out: bool = False) -> Source:

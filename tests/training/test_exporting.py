@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import subprocess
 import sys
@@ -18,9 +19,9 @@ from inference.perception.detector import load_detector
 from inference.perception.session import Session
 from training import export_onnx
 from training.exporting import check_parity
-from training.shipping import fitted_noise, judged, open_run
+from training.shipping import Findings, card_facts, fitted_noise, judged, open_run
 from training.stick_figures import keypoint_samples
-from training.trainer.checkpoint import FILE, Checkpoint, read_checkpoint, write_checkpoint
+from training.trainer.checkpoint import FILE, Checkpoint, read_checkpoint, read_weights, write_checkpoint
 
 
 def export(*arguments: object) -> int:
@@ -109,6 +110,23 @@ def test_smaller_files_say_what_they_cost(exported, trained, tmp_path, precision
     assert card.accuracy["held_out_change_of_pck_02"] == pytest.approx(change, abs=2e-3)
     assert abs(change) < 0.1
     assert out.stat().st_size < {"fp16": 0.6, "int8": 0.35}[precision] * exported.stat().st_size
+
+
+def test_a_training_can_start_from_what_was_exported(trained, tmp_path):
+    out = tmp_path / "half.onnx"
+    assert export(trained, "--out", out, "--precision", "fp16", "--weights") == 0
+    kept = read_weights(out.with_suffix(".safetensors"))
+    for name, value in read_checkpoint(trained / FILE).part("ema").items():
+        torch.testing.assert_close(kept[name], value, rtol=1e-3, atol=1e-3)
+    assert out.with_suffix(".safetensors").stat().st_size < 1.1 * out.stat().st_size
+
+
+def test_the_card_names_real_people(trained):
+    run = open_run(trained)
+    plain = card_facts(run, "s", "fp32", "", Findings({}, {}))
+    run.task.data = dataclasses.replace(run.task.data, real="r.safetensors", real_share=0.25, real_origin="A's (MIT)")
+    said = card_facts(run, "s", "fp32", "", Findings({}, {})).provenance
+    assert said == plain.provenance + "; and 25% of the views real people, labelled by BlazePose: A's (MIT)"
 
 
 def test_another_network_than_the_torch_model_is_refused(exported, trained):

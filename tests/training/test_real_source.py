@@ -71,7 +71,7 @@ def test_two_sources_are_mixed_in_order_and_share():
 
 
 def test_the_held_out_samples_hold_no_real_people(crops):
-    settings = DataSettings(source="stick_figures", size=(96, 128), real=str(crops), real_share=0.9)
+    settings = DataSettings(source="stick_figures", size=(96, 128), real=str(crops), real_share=0.9, real_origin="O")
     held_out = keypoint_source(settings, 1, held_out=True)(0, 10)
     assert torch.isfinite(held_out["xy"]).all()
     trained = keypoint_source(settings, 1)(0, 10)
@@ -87,6 +87,8 @@ def test_files_that_do_not_fit_are_one_line(crops, tmp_path):
             real_samples(path, (96, 128), 3, "sightline_29")
     with pytest.raises(InputError, match="real_share = 1.0 must lie between 0 and 1"):
         DataSettings(real_share=1.0)
+    with pytest.raises(InputError, match="real needs real_origin"):
+        DataSettings(real=str(crops), real_origin=" ")
 
 
 def test_sides_come_from_the_solution_and_places_from_the_picture():
