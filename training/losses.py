@@ -169,13 +169,13 @@ def image_factor(
         raise ShapeError(f"label_sigma is {label_sigma}: no label is free of noise, state its sigma in pixels")
     with torch.autocast(jacobian.device.type, enabled=False):
         rows = _widened(jacobian) @ _widened(root)
-    noise = label_sigma**2
-    squares = (rows**2).sum(dim=-1) + noise
+    noise = torch.as_tensor(label_sigma, dtype=rows.dtype, device=rows.device) ** 2
+    squares = (rows**2).sum(dim=-1) + noise[..., None]
     product = (rows[..., 0, :] * rows[..., 1, :]).sum(dim=-1)
     l11 = squares[..., 0].sqrt()
     l21 = product / l11
     # The Schur complement of S is at least s²: the bound takes away what rounding left below it.
-    l22 = torch.maximum(squares[..., 1] - l21**2, torch.as_tensor(noise, dtype=l21.dtype, device=l21.device)).sqrt()
+    l22 = torch.maximum(squares[..., 1] - l21**2, noise).sqrt()
     top = torch.stack([l11, torch.zeros_like(l11)], dim=-1)
     return torch.stack([top, torch.stack([l21, l22], dim=-1)], dim=-2)
 

@@ -104,6 +104,26 @@ def poses(count: int, seed: int) -> Tensor:
     return torch.stack([flat[..., 0], torch.zeros_like(flat[..., 0]), -flat[..., 1]], dim=-1)
 
 
+def solid_poses(count: int, seed: int) -> Tensor:
+    """Make (count, 29, 3) m figures that bend sideways and forwards, upright, z up, facing -y."""
+    numbers = sample_numbers(seed, 0, count, 2 * (len(_TREE) + 2))
+    turn = {"pelvis": _turned(0.3 * (2 * numbers[:, 0] - 1), 0.3 * (2 * numbers[:, 1] - 1))}
+    place = {"pelvis": torch.zeros(count, 3)}
+    for index, (name, (parent, (x, y), swing)) in enumerate(_TREE.items()):  # parents come first
+        own = 2 * numbers[:, 2 * index + 2 : 2 * index + 4] - 1
+        turn[name] = turn[parent] @ _turned(swing * own[:, 0], swing * own[:, 1])
+        place[name] = place[parent] + turn[name] @ torch.tensor([x, 0.0, -y])
+    return torch.stack([place[name] for name in _NAMES], dim=1)
+
+
+def _turned(sideways: Tensor, forwards: Tensor) -> Tensor:
+    """Rotations (N, 3, 3) about the axis of depth (y), then about that to the side (x)."""
+    (c, s), (d, e) = ((angle.cos(), angle.sin()) for angle in (sideways, forwards))
+    zero = torch.zeros_like(c)
+    rows = [torch.stack([c, s * e, s * d], -1), torch.stack([zero, d, -e], -1), torch.stack([-s, c * e, c * d], -1)]
+    return torch.stack(rows, dim=-2)
+
+
 def _figure(numbers: Tensor, middle: Tensor, scale: Tensor) -> dict[str, Tensor]:
     """Pose a figure: (N, 2) px of every joint by name."""
     angle = {"pelvis": 0.5 * (numbers[:, 0] - 0.5)}

@@ -9,7 +9,8 @@ import pytest
 from training import train as command
 from training.trainer.loop import Result, TrainingError
 
-CONFIGS = ("detector_m", "person", "detector_s_cpu", "flow")  # detector_s: test_exporting.py, as a process of its own
+# detector_s: test_exporting.py, as a process of its own
+CONFIGS = ("detector_m", "person", "detector_s_cpu", "flow", "spatial_uncertainty")
 
 
 @pytest.mark.parametrize("name", CONFIGS)

@@ -8,8 +8,10 @@ from ..trainer.task import Task
 from .flow import FlowTask
 from .keypoints import KeypointTask
 from .persons import PersonTask
+from .spatial import SpatialTask
 
 TASKS: Mapping[str, Mapping[str, type[Task]]] = {
     "detector": {"keypoints": KeypointTask, "person": PersonTask},
     "flow": {"pose": FlowTask},
+    "spatial_uncertainty": {"views": SpatialTask},
 }
