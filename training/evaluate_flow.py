@@ -3,6 +3,9 @@
 Prints rows for training/RESULTS.md: nearest, mean and farthest of 200 samples and z = 0 (mm, mid hip at the origin),
 PCK and CPS of the nearest, coverage per joint, and the energy score of whole poses. Coverage: the truth counts as
 inside where its Mahalanobis distance, under the samples' mean and covariance, is below that quantile of their own.
+Two rows stand against each flow: independent noise of the same spread about its z = 0, and the Gaussian with the mean
+and covariance of its own samples. ``--calibrate`` first finds the temperatures by coverage on the calibration part,
+and keeps them in the run.
 """
 
 from __future__ import annotations
@@ -24,10 +27,10 @@ from inference.shapes import FloatArray  # noqa: E402
 from training.hypothesis_metrics import energy_score, hypothesis_errors  # noqa: E402
 from training.metrics import aligned_errors, cps, pck, root_errors  # noqa: E402
 from training.networks.flow import PoseFlow  # noqa: E402
-from training.pose_views import HIPS, pose_views  # noqa: E402
-from training.tasks.flow import FlowTask  # noqa: E402
+from training.pose_views import HIPS, pose_views, whitened  # noqa: E402
+from training.tasks.flow import FlowTask, middle_poses, sampled_poses  # noqa: E402
 from training.tasks.known import TASKS  # noqa: E402
-from training.trainer.checkpoint import FILE, load_weights, read_checkpoint  # noqa: E402
+from training.trainer.checkpoint import FILE, Checkpoint, load_weights, read_checkpoint, write_checkpoint  # noqa: E402
 from training.trainer.settings import config_from  # noqa: E402
 
 SAMPLES = 200
@@ -39,7 +42,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     torch.set_num_threads(options.threads)
     try:
-        rows = [row for folder in options.runs for row in evaluated(folder, options.poses, options.seed)]
+        for folder in options.runs if options.calibrate else ():
+            found = calibrate(folder, options.poses, options.seed)
+            sys.stdout.write(f"{folder}: temperatures {found[0]:.3f} (depth), {found[1]:.3f} (the rest)\n")
+        rows = [row for folder in options.runs for row in evaluated(folder, options)]
     except SolveError as error:
         sys.stderr.write(f"evaluate_flow.py: {error}\n")
         return error.exit_code
@@ -47,8 +53,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def evaluated(folder: Path, poses: int, seed: int) -> list[dict[str, str | float]]:
-    """Measure a run's averaged weights with one and with four views, and noise about its z = 0.
+def trained(folder: Path) -> tuple[Checkpoint, FlowTask, PoseFlow]:
+    """Return a run's checkpoint, task, and network with the averaged weights.
 
     Raises:
         InputError: there is no checkpoint, or it is damaged or of another architecture.
@@ -56,31 +62,73 @@ def evaluated(folder: Path, poses: int, seed: int) -> list[dict[str, str | float
     checkpoint = read_checkpoint(folder / FILE)
     config = config_from(dict(checkpoint.facts["config"]), TASKS, str(folder / FILE))
     task = FlowTask(config.tables, config.training.seed)
-    model = task.model().eval()
+    model = task.network().eval()
     load_weights(model, checkpoint.part("ema"), str(folder / FILE))
-    held_out = task.poses(held_out=True)
+    return checkpoint, task, model
+
+
+def evaluated(folder: Path, options: argparse.Namespace) -> list[dict[str, str | float]]:
+    """Measure a run's averaged weights with each number of views, and what it has to beat.
+
+    Raises:
+        InputError: there is no checkpoint, or it is damaged or of another architecture.
+    """
+    checkpoint, task, model = trained(folder)
+    name, seed = str(checkpoint.facts["config"].get("name", folder.name)), options.seed
+    held_out = task.poses("held_out")
     rows = []
-    for views in (1, 4):
-        batch = pose_views(held_out, seed, views)(0, poses)
-        samples, middle, truth = _sampled(model, batch, seed)
-        row: dict[str, str | float] = {"model": config.name, "views": views}
+    for views in options.views:
+        samples, middle, truth = _sampled(model, held_out, task.data.noise_m, views, options.poses, seed)
+        row: dict[str, str | float] = {"model": name, "views": views}
         rows.append(row | scores(samples, middle, truth))
         rng = np.random.default_rng(seed)
         sigma = samples.std(axis=0).mean(axis=-1)[None, ..., None]
         around = middle + sigma * rng.normal(size=samples.shape)
-        rows.append(row | {"model": f"{config.name}: noise around z = 0"} | scores(around, middle, truth))
+        rows.append(row | {"model": f"{name}: noise around z = 0"} | scores(around, middle, truth))
+        gaussian = same_moments(samples, rng)
+        rows.append(row | {"model": f"{name}: Gaussian of its samples"} | scores(gaussian, samples.mean(axis=0), truth))
     return rows
 
 
-def _sampled(model: PoseFlow, batch: dict[str, torch.Tensor], seed: int) -> tuple[FloatArray, FloatArray, FloatArray]:
+def _sampled(
+    model: PoseFlow, poses: torch.Tensor, noise_m: float, views: int, count: int, seed: int
+) -> tuple[FloatArray, FloatArray, FloatArray]:
     """Return samples (M, N, J, 3), the pose of z = 0 (N, J, 3) and the truth (N, J, 3), m."""
-    numbers = torch.Generator().manual_seed(seed)
-    mean, factor = batch["mean"], batch["factor"]
-    with torch.no_grad():
-        z = torch.randn(len(mean), SAMPLES, mean[0].numel(), generator=numbers)
-        samples = model.sample(mean, factor, z)
-        middle = model.sample(mean, factor, torch.zeros_like(z[:, :1]))[:, 0]
-    return samples.transpose(0, 1).double().numpy(), middle.double().numpy(), batch["xyz"].double().numpy()
+    seen, prior = pose_views(poses, seed, views, noise_m)(0, count), model.prior()
+    features = whitened(seen, prior)["features"]
+    samples = sampled_poses(model, features, seen, prior, SAMPLES, seed)
+    return np.swapaxes(samples, 0, 1), middle_poses(model, features, seen, prior), seen.xyz
+
+
+def same_moments(samples: FloatArray, rng: np.random.Generator) -> FloatArray:  # (M, N, J, 3)
+    """Draw as many samples from the Gaussian of each pose's samples: what is lost is all that is not Gaussian."""
+    m, n = samples.shape[:2]
+    apart = (samples - samples.mean(axis=0)).reshape(m, n, -1)
+    mixed = rng.normal(size=(n, m, m)) / np.sqrt(m - 1)  # combinations of the samples have their covariance
+    return samples.mean(axis=0) + np.einsum("nkm,mnd->knd", mixed, apart).reshape(samples.shape)
+
+
+def calibrate(folder: Path, count: int, seed: int) -> tuple[float, float]:
+    """Find the temperatures under which the calibration part is covered, and write them into the checkpoint.
+
+    One view sees little of the depth, four views all of it: the former says how warm the depth patterns are, the
+    latter then the rest. Coverage of 50 and 90 % is fitted by bisection.
+    """
+    checkpoint, task, model = trained(folder)
+    poses = task.poses("calibration")
+    temperature: torch.Tensor = model.get_buffer("temperature")
+    for _ in range(2):
+        for index, views in ((0, 1), (1, 4)):
+            low, high = 0.6, 1.8
+            for _ in range(7):
+                temperature[index] = (low + high) / 2
+                samples, _, truth = _sampled(model, poses, task.data.noise_m, views, count, seed + 1)
+                found = coverages(samples, truth)
+                narrow = found[0] + found[1] < LEVELS[0] + LEVELS[1]
+                low, high = ((low + high) / 2, high) if narrow else (low, (low + high) / 2)
+    tensors = {**checkpoint.tensors, "ema/temperature": temperature, "model/temperature": temperature}
+    write_checkpoint(folder / FILE, Checkpoint(tensors, checkpoint.facts))
+    return float(temperature[0]), float(temperature[1])
 
 
 def scores(samples: FloatArray, middle: FloatArray, truth: FloatArray) -> dict[str, float]:
@@ -133,6 +181,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("runs", type=Path, nargs="+", metavar="RUN", help="folder of a training")
     parser.add_argument("--poses", type=int, default=200, help="held-out poses, each of one drawn person")
     parser.add_argument("--seed", type=int, default=5, help="of cameras, noise and samples")
+    parser.add_argument("--views", type=int, nargs="+", default=[1, 2, 4], help="how many see each pose, 1 to 4")
+    parser.add_argument("--calibrate", action="store_true", help="find the temperatures first")
     parser.add_argument("--threads", type=int, default=1, help="of PyTorch")
     return parser
 

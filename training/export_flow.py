@@ -1,6 +1,7 @@
 """Ship a trained flow: ``python training/export_flow.py RUN --out F.onnx``; beside it the facts, ``F.toml``.
 
-The sampling direction: ``z`` (N, S, 3J), ``mean`` (N, J, 3) m, ``factor`` (N, J, 3, 3) m → ``poses`` (N, S, J, 3) m.
+The sampling direction: ``z`` (N, S, 3J) and ``features`` (N, 15J) → whitened poses ``u`` (N, S, 3J), and the prior that
+whitens as constants: ``prior_mean``, ``prior_covariance``, ``prior_patterns``; see inference/perception/flow.py.
 """
 
 from __future__ import annotations
@@ -18,31 +19,30 @@ if __name__ == "__main__":
     sys.path[0] = str(ROOT)  # not this folder, whose files would stand for packages of the same name
 
 import numpy as np  # noqa: E402  the checkout is on the path only now
-import onnxruntime  # noqa: E402
 import torch  # noqa: E402
 from torch import Tensor, nn  # noqa: E402
 
 from inference.errors import InputError, SolveError  # noqa: E402
 from inference.perception.card import sha256_of  # noqa: E402
+from inference.perception.session import Session  # noqa: E402
+from training.evaluate_flow import trained  # noqa: E402
 from training.networks.flow import PoseFlow  # noqa: E402
-from training.tasks.flow import FlowTask  # noqa: E402
-from training.tasks.known import TASKS  # noqa: E402
-from training.trainer.checkpoint import FILE, load_weights, read_checkpoint  # noqa: E402
-from training.trainer.settings import config_from  # noqa: E402
+from training.trainer.checkpoint import Checkpoint  # noqa: E402
 
-_PARITY_M = 1e-3
+_PARITY = 1e-3  # of whitened poses
 
 
 class Sampler(nn.Module):
-    """`PoseFlow.sample` as a network of its own."""
+    """`PoseFlow.sample` as a network of its own, with the prior beside it."""
 
     def __init__(self, flow: PoseFlow) -> None:
         super().__init__()
         self.flow = flow
 
-    def forward(self, z: Tensor, mean: Tensor, factor: Tensor) -> Tensor:
-        """Return poses (N, S, J, 3) m."""
-        return self.flow.sample(mean, factor, z)
+    def forward(self, z: Tensor, features: Tensor) -> tuple[Tensor, ...]:
+        """Return whitened poses (N, S, 3J) and the prior's mean, covariance and patterns."""
+        constants = [self.flow.get_buffer(f"prior_{name}") + 0.0 for name in ("mean", "covariance", "patterns")]
+        return self.flow.sample(features, z), *constants
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -67,10 +67,7 @@ def export_run(run: Path, out: Path) -> None:
     """
     if out.suffix != ".onnx":
         raise InputError(f"--out {out}: name a file that ends in .onnx")
-    checkpoint = read_checkpoint(run / FILE)
-    config = config_from(dict(checkpoint.facts["config"]), TASKS, str(run / FILE))
-    model = FlowTask(config.tables, config.training.seed).model().eval()
-    load_weights(model, checkpoint.part("ema"), str(run / FILE))
+    checkpoint, _, model = trained(run)
     draft = out.with_name(out.name + ".part")
     out.parent.mkdir(parents=True, exist_ok=True)
     try:
@@ -78,48 +75,57 @@ def export_run(run: Path, out: Path) -> None:
         os.replace(draft, out)
     finally:
         draft.unlink(missing_ok=True)
-    facts = {
-        **{"name": out.stem, "kind": "flow", "layout": "sightline_29", "file": out.name, "sha256": sha256_of(out)},
-        **{"licence": "GPL-3.0-or-later", "commit": checkpoint.facts["commit"], "steps": checkpoint.facts["step"]},
-        "data": "CMU Graphics Lab motion (free for any use) on MakeHuman bodies (CC0), drawn cameras and noise",
-        "axes": "first camera's, origin at the estimate of the pelvis, m",
-        "parity_m": worst,
-    }
-    lines = [f"{key} = {json.dumps(value)}" for key, value in facts.items()]
+    size = [15 * model.joints, 1]
+    lines = [
+        "# Standard normal numbers and what the views say (inference/perception/flow.py) become whitened body poses.",
+        *(f"{key} = {json.dumps(value)}" for key, value in _facts(checkpoint, out).items()),
+        *("", "[input]", 'name = "features"', f"size = {size}", "", "[outputs]", 'poses = "u"', "", "[accuracy]"),
+        f"parity = {worst:.2g}  # largest difference of ONNX Runtime from PyTorch, whitened",
+    ]
     out.with_suffix(".toml").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
+def _facts(checkpoint: Checkpoint, out: Path) -> dict[str, str]:
+    return {
+        **{"name": out.stem, "kind": "flow", "layout": "sightline_29", "file": out.name, "sha256": sha256_of(out)},
+        "licence": "GPL-3.0-or-later",
+        "provenance": f"trained by training/train.py (system flow) at commit {checkpoint.facts['commit']}, "
+        f"{checkpoint.facts['step']} steps, on motion of the CMU Graphics Lab (mocap.cs.cmu.edu, free for any use, "
+        "created with funding from NSF EIA-0196217) on MakeHuman bodies (CC0), with drawn cameras and keypoint errors",
+    }
+
+
 def export(model: PoseFlow, path: Path) -> float:
-    """Write the sampling direction; return the largest difference of ONNX Runtime's poses, m.
+    """Write the sampling direction; return the largest difference of ONNX Runtime's poses, whitened.
 
     Raises:
-        InputError: it is above a millimetre.
+        InputError: it is above `_PARITY`.
     """
     numbers = torch.Generator().manual_seed(3)
-    j = model.joints
-    mean = 0.3 * torch.randn(2, j, 3, generator=numbers)
-    factor = (0.1 * torch.eye(3)).expand(2, j, 3, 3).contiguous()
-    z = torch.randn(2, 5, 3 * j, generator=numbers)
+    d = 3 * model.joints
+
+    def inputs(frames: int, samples: int) -> tuple[Tensor, Tensor]:
+        z = torch.randn(frames, samples, d, generator=numbers)
+        return z, 0.5 * torch.randn(frames, 5 * d, generator=numbers)
+
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the tracing exporter tells of its own end and of shapes that it keeps
         torch.onnx.export(
             Sampler(model).eval(),
-            (z, mean, factor),
+            inputs(2, 5),
             str(path),
-            input_names=["z", "mean", "factor"],
-            output_names=["poses"],
-            dynamic_axes={"z": {0: "N", 1: "S"}, "mean": {0: "N"}, "factor": {0: "N"}, "poses": {0: "N", 1: "S"}},
+            input_names=["z", "features"],
+            output_names=["u", "prior_mean", "prior_covariance", "prior_patterns"],
+            dynamic_axes={"z": {0: "N", 1: "S"}, "features": {0: "N"}, "u": {0: "N", 1: "S"}},
             opset_version=17,
             dynamo=False,
         )
-    mean, factor, z = mean[:1].repeat(3, 1, 1), factor[:1].repeat(3, 1, 1, 1), torch.randn(3, 7, 3 * j)
-    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-    given = {"z": z.numpy(), "mean": mean.numpy(), "factor": factor.numpy()}
-    (poses,) = session.run(None, given)
+    z, features = inputs(3, 7)
+    (u,) = Session(path, "cpu").run_named({"z": z.numpy(), "features": features.numpy()}, ["u"])
     with torch.no_grad():
-        worst = float(np.abs(np.asarray(poses) - model.sample(mean, factor, z).numpy()).max())
-    if not worst <= _PARITY_M:
-        raise InputError(f"{path}: ONNX Runtime's poses differ from PyTorch's by {worst:.2g} m")
+        worst = float(np.abs(u - model.sample(features, z).numpy()).max())
+    if not worst <= _PARITY:
+        raise InputError(f"{path}: ONNX Runtime's poses differ from PyTorch's by {worst:.2g} (whitened)")
     return worst
 
 

@@ -119,6 +119,19 @@ class Session:
             ]
         return {name: np.concatenate([np.asarray(part[i]) for part in parts]) for i, name in enumerate(output_names)}
 
+    def run_named(self, inputs: dict[str, NDArray[Any]], output_names: list[str]) -> list[NDArray[Any]]:
+        """Run the network on several inputs at once.
+
+        Args:
+            inputs: arrays by the name of the tensor.
+            output_names: tensors wanted.
+
+        Returns:
+            The outputs in that order.
+        """
+        with self._turn:
+            return [np.asarray(each) for each in self._session.run(output_names, inputs)]
+
 
 def _wanted(provider: str) -> list[str]:
     available = onnxruntime.get_available_providers()

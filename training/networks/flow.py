@@ -1,4 +1,9 @@
-"""A conditional flow over 3D poses: coupling layers of zuko about the Gaussian that the views' rays make."""
+"""A conditional flow over whitened body poses: what the Gaussian of prior and rays leaves open.
+
+u = (the rest, depth patterns) in units of `inference.perception.flow.PoseGaussians`. A network of the condition shifts
+all of u and gives the depth patterns a full covariance; rational-quadratic spline couplings (zuko; Durkan et al. 2019)
+bend the depth patterns, and the rest is Gaussian given them.
+"""
 
 from __future__ import annotations
 
@@ -10,82 +15,160 @@ from torch import Tensor, nn
 from zuko.distributions import DiagNormal
 from zuko.flows.coupling import GeneralCouplingTransform
 from zuko.flows.gaussianization import ElementWiseTransform
-from zuko.lazy import Flow, LazyTransform, UnconditionalDistribution
+from zuko.lazy import Flow, UnconditionalDistribution
+from zuko.transforms import MonotonicRQSTransform
 
 from inference.errors import InputError
+from inference.perception.flow import PosePrior
 
 
 @dataclass(frozen=True)
 class FlowSettings:
     """Size of the flow."""
 
-    couplings: int = 8  # affine coupling layers; 0 leaves a Gaussian with conditional mean and scale
+    couplings: int = 4  # spline couplings of the depth patterns; 0 leaves a Gaussian
+    bins: int = 6  # of each spline
     hidden: int = 96  # width of each coupling's network
-    context: int = 64  # numbers that the condition is brought down to
-    encoder: int = 256  # width of the network that does so
+    context: int = 64  # numbers of the condition that the couplings see
+    encoder: int = 512  # width of the network that makes them
+    blocks: int = 2  # of that network
 
     def __post_init__(self) -> None:
-        if self.couplings < 0 or min(self.hidden, self.context, self.encoder) < 1:
-            raise InputError("[network]: couplings must not be negative, the widths must be above 0")
+        if self.couplings < 0 or min(self.hidden, self.context, self.encoder, self.blocks, self.bins - 1) < 1:
+            raise InputError("[network]: couplings must not be negative, bins above 1, the others above 0")
 
 
 class PoseFlow(nn.Module):
-    """p(pose | mean, factor): the pose in units of its condition, x = mean + factor r, is what flows."""
+    """p(u | features), and the prior over poses that whitened them."""
 
     def __init__(self, settings: FlowSettings, joints: int) -> None:
         super().__init__()
         d = 3 * joints
         self.joints = joints
-        self.encoder = nn.Sequential(
-            *(nn.Linear(9 * joints, settings.encoder), nn.SiLU()),
-            *(nn.Linear(settings.encoder, settings.encoder), nn.SiLU()),
-            nn.Linear(settings.encoder, settings.context),
+        self.settings = settings
+        self.register_buffer("prior_mean", torch.zeros(d))
+        self.register_buffer("prior_covariance", torch.eye(d))
+        self.register_buffer("prior_patterns", torch.eye(joints))
+        self.register_buffer("temperature", torch.ones(2))  # of the depth patterns and of the rest, when sampling
+        self.register_buffer("unit", torch.eye(joints), persistent=False)
+        self.start = nn.Linear(15 * joints, settings.encoder)
+        self.blocks = nn.ModuleList(_block(settings.encoder) for _ in range(settings.blocks))
+        self.end = nn.LayerNorm(settings.encoder)
+        self.shift = nn.Linear(settings.encoder, d)
+        self.factor = nn.Linear(settings.encoder, joints * joints)
+        self.context = nn.Linear(settings.encoder, settings.context)
+        for head in (self.shift, self.factor):
+            nn.init.zeros_(head.weight)
+            nn.init.zeros_(head.bias)
+        wide: Any = {"hidden_features": [settings.hidden]}
+        shapes = ((settings.bins,), (settings.bins,), (settings.bins - 1,))
+        masks = [torch.arange(joints) % 2 == i % 2 for i in range(settings.couplings)]
+        splines: Any = [{"univariate": MonotonicRQSTransform, "shapes": shapes, "mask": mask} for mask in masks]
+        layers = [GeneralCouplingTransform(joints, settings.context, **spline, **wide) for spline in splines]
+        base = UnconditionalDistribution(DiagNormal, torch.zeros(joints), torch.ones(joints), buffer=True)
+        self.depth = Flow(layers, base)
+        given = settings.context + (joints if settings.couplings else 0)
+        self.rest = ElementWiseTransform(2 * joints, given, **wide)
+
+    def set_prior(self, prior: PosePrior) -> None:
+        """Keep the prior that whitens."""
+        for name in ("mean", "covariance", "patterns"):
+            buffer: Tensor = getattr(self, f"prior_{name}")
+            buffer.copy_(torch.tensor(getattr(prior, name)))
+
+    def prior(self) -> PosePrior:
+        """Return the prior that whitens."""
+        return PosePrior(
+            *(getattr(self, f"prior_{name}").double().numpy() for name in ("mean", "covariance", "patterns"))
         )
-        wide = [settings.encoder]
-        layers: list[LazyTransform] = []
-        numbers = torch.Generator().manual_seed(7)  # of the halves: part of the architecture
-        for _ in range((settings.couplings + 1) // 2):
-            half = torch.randperm(d, generator=numbers) < d // 2
-            for mask in (half, ~half):
-                widths: Any = {"hidden_features": [settings.hidden] * 2, "mask": mask}
-                layers.append(GeneralCouplingTransform(d, settings.context, **widths))
-        del layers[settings.couplings :]
-        layers.insert(0, ElementWiseTransform(d, settings.context, hidden_features=wide))
-        base = UnconditionalDistribution(DiagNormal, torch.zeros(d), torch.ones(d), buffer=True)
-        self.flow = Flow(layers, base)
 
-    def context(self, mean: Tensor, factor: Tensor) -> Tensor:
-        """Encode (N, J, 3) m and (N, J, 3, 3) m into (N, context)."""
-        diagonal = factor.diagonal(dim1=-2, dim2=-1).clamp(min=1e-6).log() / 2 + 1
-        below = torch.stack([factor[..., 1, 0], factor[..., 2, 0], factor[..., 2, 1]], dim=-1)
-        return self.encoder(torch.cat([2 * mean, diagonal, 2 * below], dim=-1).flatten(1))
+    def condition(self, features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return shift (N, 3J), lower factor (N, J, J) of the depth patterns, and context (N, C)."""
+        h = self.start(features)
+        for block in self.blocks:
+            h = h + block(h)
+        h = torch.nn.functional.silu(self.end(h))
+        square = self.factor(h).unflatten(-1, (self.joints, self.joints))
+        diagonal = torch.diagonal(square, dim1=-2, dim2=-1).clamp(-6.0, 4.0).exp()
+        return self.shift(h), torch.tril(square, -1) + diagonal[..., None] * self.get_buffer("unit"), self.context(h)
 
-    def forward(self, mean: Tensor, factor: Tensor, xyz: Tensor) -> Tensor:
-        """Return the log-density (N,), nats per m^(3J), of poses (N, J, 3) m."""
-        r = torch.linalg.solve_triangular(factor, (xyz - mean)[..., None], upper=False)[..., 0]
-        volume = factor.diagonal(dim1=-2, dim2=-1).log().sum(dim=(-2, -1))
-        return self.flow(self.context(mean, factor)).log_prob(r.flatten(1)) - volume
+    def forward(self, features: Tensor, u: Tensor) -> Tensor:
+        """Return the log-density (N,), nats, of whitened poses (N, 3J)."""
+        shift, factor, context = self.condition(features)
+        apart = u - shift
+        near, far = apart[:, : -self.joints], apart[:, -self.joints :]
+        v = torch.linalg.solve_triangular(factor, far[..., None], upper=False)[..., 0]
+        volume = factor.diagonal(dim1=-2, dim2=-1).log().sum(dim=-1)
+        moved, jacobian = self.rest(self._given(context, v)).call_and_ladj(near)
+        gaussian = -0.5 * (moved.square() + _LOG_2_PI).sum(dim=-1)
+        return self.depth(context).log_prob(v) - volume + gaussian + jacobian
 
-    def sample(self, mean: Tensor, factor: Tensor, z: Tensor) -> Tensor:
-        """Return poses (N, S, J, 3) m for standard normal numbers (N, S, 3J); z = 0 gives the middle one."""
-        context = self.context(mean, factor)[:, None].expand(-1, z.shape[1], -1)
-        r = z
-        layers = self.flow.transform.transforms
+    def sample(self, features: Tensor, z: Tensor) -> Tensor:
+        """Return whitened poses (N, S, 3J) for standard normal numbers; z = 0 gives the middle one."""
+        shift, factor, context = self.condition(features)
+        many = context[:, None].expand(-1, z.shape[1], -1)
+        temperature = self.get_buffer("temperature")
+        v = temperature[0] * z[..., -self.joints :]
+        layers = self.depth.transform.transforms
         assert isinstance(layers, nn.ModuleList)
         for layer in reversed(list(layers)):
-            r = _undone(layer, r, context)
-        r = r.unflatten(-1, (self.joints, 3))
-        return mean[:, None] + (factor[:, None] @ r[..., None])[..., 0]
+            assert isinstance(layer, GeneralCouplingTransform)
+            v = _undone(layer, v, many)
+        near = self.rest(self._given(many, v)).inv(temperature[1] * z[..., : -self.joints])
+        far = v @ factor.transpose(-1, -2)
+        return torch.cat([near, far], dim=-1) + shift[:, None]
+
+    def _given(self, context: Tensor, v: Tensor) -> Tensor:
+        return torch.cat([context, v], dim=-1) if self.settings.couplings else context
 
 
-def _undone(layer: nn.Module, y: Tensor, context: Tensor) -> Tensor:
-    """Invert one layer as zuko does, with gathers instead of writes in place: that is what can be exported."""
-    if isinstance(layer, GeneralCouplingTransform):
-        assert isinstance(layer.mask, Tensor)
-        kept, moved, back = _sides(layer.mask)
-        inverse: Tensor = layer.meta(context, y[..., kept]).inv(y[..., moved])  # pyright: ignore
-        return torch.cat([y[..., kept], inverse], dim=-1)[..., back]
-    return layer(context).inv(y)  # pyright: ignore
+_LOG_2_PI = 1.8378770664093453
+
+
+def _block(width: int) -> nn.Module:
+    last = nn.Linear(width, width)
+    nn.init.zeros_(last.weight)
+    return nn.Sequential(nn.LayerNorm(width), nn.Linear(width, width), nn.SiLU(), last)
+
+
+def _undone(layer: GeneralCouplingTransform, y: Tensor, context: Tensor) -> Tensor:
+    """Invert one coupling as zuko does, with sums over bins instead of gathers and writes in place: fit for export."""
+    assert isinstance(layer.mask, Tensor)
+    kept, moved, back = _sides(layer.mask)
+    raw = layer.hyper(torch.cat([y[..., kept], context], dim=-1)).unflatten(-1, (len(moved), layer.total))
+    return torch.cat([y[..., kept], _spline_inverse(y[..., moved], raw)], dim=-1)[..., back]
+
+
+def _spline_inverse(y: Tensor, raw: Tensor) -> Tensor:
+    """Invert a rational-quadratic spline; y (..., D), raw (..., D, 3K − 1): zuko's parameters and its bounds."""
+    bins = (raw.shape[-1] + 1) // 3
+    knots_x, knots_y = (_knots(part) for part in (raw[..., :bins], raw[..., bins : 2 * bins]))
+    slopes = raw[..., 2 * bins :]
+    slopes = nn.functional.pad(slopes / (1 + (slopes / _LOG_SLOPE).abs()), (1, 1)).exp()
+    inside = (y > -_BOUND) & (y < _BOUND)
+    safe = torch.where(inside, y, torch.zeros_like(y))[..., None]
+    bin_of = ((safe > knots_y[..., :-1]) & (safe <= knots_y[..., 1:])).to(y.dtype)
+
+    def at(values: Tensor) -> Tensor:
+        return (bin_of * values).sum(dim=-1)
+
+    x0, wide = at(knots_x[..., :-1]), at(knots_x[..., 1:] - knots_x[..., :-1])
+    y0, high = at(knots_y[..., :-1]), at(knots_y[..., 1:] - knots_y[..., :-1])
+    d0, d1 = at(slopes[..., :-1]), at(slopes[..., 1:])
+    s, over = high / wide, safe[..., 0] - y0
+    bend = over * (d0 + d1 - 2 * s)
+    a, b, c = high * (s - d0) + bend, high * d0 - bend, -s * over
+    share = 2 * c / (-b - (b * b - 4 * a * c).clamp(min=0).sqrt())
+    return torch.where(inside, x0 + share * wide, y)
+
+
+def _knots(raw: Tensor) -> Tensor:
+    share = torch.softmax(raw / (1 + (2 * raw / _LOG_SLOPE).abs()), dim=-1)
+    return _BOUND * (2 * nn.functional.pad(torch.cumsum(share, dim=-1), (1, 0)) - 1)
+
+
+_BOUND = 5.0
+_LOG_SLOPE = -6.907755278982137  # of the least slope, 1e-3
 
 
 def _sides(mask: Tensor) -> tuple[list[int], list[int], list[int]]:
