@@ -218,8 +218,8 @@ def jensen_shannon(
         (...) nats.
     """
     p, q = _widened(first), _widened(second)
-    middle = (p + q) / 2
-    return (_relative(p, middle) + _relative(q, middle)) / 2
+    # Entropy of the mean less the mean entropy: one logarithm a map. (torch.xlogy is many times slower than log.)
+    return (_negative_entropy(p) + _negative_entropy(q)) / 2 - _negative_entropy((p + q) / 2)
 
 
 def distance(
@@ -230,10 +230,9 @@ def distance(
     return torch.linalg.vector_norm(_widened(first) - _widened(second), dim=-1)
 
 
-def _relative(p: Tensor, middle: Tensor) -> Tensor:
+def _negative_entropy(p: Tensor) -> Tensor:
     tiny = torch.finfo(p.dtype).tiny  # only below it does the logarithm's own gradient overflow
-    terms = torch.xlogy(p, p.clamp(min=tiny)) - torch.xlogy(p, middle.clamp(min=tiny))
-    return terms.sum(dim=(-2, -1))
+    return (p * p.clamp(min=tiny).log()).sum(dim=(-2, -1))
 
 
 def _widened(values: Tensor) -> Tensor:

@@ -27,7 +27,9 @@ class Learner:
             devices = [place.device] if place.device.type == "cuda" else None
             self.parallel = DistributedDataParallel(self.model, device_ids=devices)
         self.average = {name: value.detach().clone() for name, value in self.model.state_dict().items()}
-        self.optimiser = torch.optim.AdamW(_groups(self.model, settings.weight_decay), lr=settings.learning_rate)
+        self.optimiser = torch.optim.AdamW(
+            _groups(self.model, settings.weight_decay), lr=settings.learning_rate, fused=True
+        )
         self.precision = precision(settings.precision, place.device)
         self.scaler = torch.amp.GradScaler(place.device.type, enabled=self.precision is torch.float16)
         self.settings = settings
