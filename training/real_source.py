@@ -17,11 +17,13 @@ from inference.layouts import layout
 from .random_numbers import sample_numbers
 from .trainer.task import Batch
 
-_NUMBERS = 32
+_NUMBERS = 33
 _ELSEWHERE = 0.6  # share of people that are put before another background
 _MARGIN = 1.5  # of a kept crop around what a solve looks at
 _TURN_DEG = 20.0
 _ANY_TURN = 0.12  # share of crops that are turned by any angle
+_CLOSER = 0.25  # share of crops that show the upper body alone
+_UPPER = ("nose", "shoulder", "elbow", "hip")
 
 
 def real_samples(file: Path, size: tuple[int, int], seed: int, layout_name: str) -> Callable[[int, int], Batch]:
@@ -35,12 +37,19 @@ def real_samples(file: Path, size: tuple[int, int], seed: int, layout_name: str)
     """
     kept = _read(file, layout_name)
     count = len(kept["image"])
+    upper = [i for i, name in enumerate(layout(layout_name).joint_names) if name.endswith(_UPPER)]
+    focus = kept["xy"][:, upper].nanmean(dim=1)
+    middle = (torch.tensor([kept["image"].shape[3], kept["image"].shape[2]]) - 1) / 2
+    focus = torch.where(torch.isfinite(focus), focus, middle)
 
     def samples(first: int, wanted: int) -> Batch:
         numbers = sample_numbers(seed + 17, first, wanted, _NUMBERS)
         chosen = (numbers[:, 0] * count).long().clamp(max=count - 1)
         person = torch.cat([kept["image"][chosen], kept["alpha"][chosen, None]], dim=1)
-        moved, xy = _looked_at(person.float() / 255, kept["xy"][chosen], size, numbers)
+        closer = numbers[:, 32] < _CLOSER
+        towards = torch.where(closer[:, None], focus[chosen], middle)
+        zoom = torch.where(closer, 1.3 + 0.7 * numbers[:, 31], 1.0)
+        moved, xy = _looked_at(person.float() / 255, kept["xy"][chosen], size, numbers, (towards, zoom))
         image = _elsewhere(moved[:, :3], moved[:, 3:], _behind(kept["backdrops"], size, numbers), numbers)
         limits = torch.tensor(size) - 0.5
         inside = ((xy > -0.5) & (xy < limits)).all(dim=-1)
@@ -102,19 +111,25 @@ def _recoloured(image: Tensor, numbers: Tensor) -> Tensor:
     return (gain * mixed**gamma).clamp(0, 1)
 
 
-def _looked_at(image: Tensor, xy: Tensor, size: tuple[int, int], numbers: Tensor) -> tuple[Tensor, Tensor]:
-    """Return pictures (N, C, H, W) of the network's size, turned, scaled and shifted, and the joints in them."""
+def _looked_at(
+    image: Tensor, xy: Tensor, size: tuple[int, int], numbers: Tensor, near: tuple[Tensor, Tensor]
+) -> tuple[Tensor, Tensor]:
+    """Return pictures (N, C, H, W) of the network's size, turned, scaled and shifted, and the joints in them.
+
+    ``near`` is where each picture's middle shall be (N, 2), and how much nearer it is (N,).
+    """
     n, _, height, width = image.shape
     gauss = (-2 * numbers[:, 22].clamp(min=1e-6).log()).sqrt() * (2 * math.pi * numbers[:, 23]).cos()
     free = 2 * math.pi * (numbers[:, 24] - 0.5)
     angle = torch.where(numbers[:, 25] < _ANY_TURN, free, math.radians(_TURN_DEG) * gauss.clamp(-2.5, 2.5))
-    scale = torch.exp(0.55 * (numbers[:, 26] - 0.55)) * _MARGIN * size[0] / width  # output px per kept px
+    scale = torch.exp(0.55 * (numbers[:, 26] - 0.55)) * _MARGIN * size[0] / width * near[1]  # output px per kept px
     stretch = torch.exp(0.2 * (numbers[:, 27] - 0.5))
     shift = 0.12 * (2 * numbers[:, 28:30] - 1) * torch.tensor(size)
     cosine, sine = angle.cos(), angle.sin()
     turn = torch.stack([torch.stack([cosine, -sine], -1), torch.stack([sine, cosine], -1)], -2)
     forward = turn * scale[:, None, None] * torch.stack([stretch, 1 / stretch], -1)[:, None, :]
     middle, out_middle = torch.tensor([width - 1, height - 1]) / 2, (torch.tensor(size) - 1) / 2
+    shift = shift - ((near[0] - middle)[:, None] @ forward.transpose(1, 2))[:, 0]
     moved = (xy - middle) @ forward.transpose(1, 2) + (out_middle + shift)[:, None]
     inverse = torch.linalg.inv(forward)
     half_in, half_out = torch.tensor([width, height]) / 2, torch.tensor(size) / 2
