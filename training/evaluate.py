@@ -39,6 +39,8 @@ from training.loaders.labelled import LabelledPicture  # noqa: E402
 from training.loaders.mpii import read_mpii  # noqa: E402
 from training.loaders.solved_take import read_solved_take  # noqa: E402
 
+_IN_CARD = ("pck_02", "median_px", "coverage", "pictures")  # figures of a judgement that a card keeps
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure as the command line says; return the exit code."""
@@ -104,7 +106,8 @@ def _keep(path: Path, scores: Mapping[str, float], prefix: str, what: str) -> No
     kept = [line for line in before if not line.startswith(f"{prefix}_")]
     where = kept.index("[accuracy]") + 1
     lines = [f"{prefix}_measured = {json.dumps(what)}"]
-    lines += [f"{prefix}_{key} = {float(f'{value:.4g}')!r}" for key, value in scores.items()]
+    short = {key: value for key, value in scores.items() if key.startswith(_IN_CARD)}
+    lines += [f"{prefix}_{key} = {float(f'{value:.4g}')!r}" for key, value in short.items()]
     path.write_text("\n".join([*kept[:where], *lines, *kept[where:]]) + "\n", encoding="utf-8")
 
 
