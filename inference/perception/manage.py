@@ -117,7 +117,7 @@ def remove_model(name: str) -> None:
     """
     folder = user_model_folder()
     card = folder / f"{name}.toml"
-    if (CARDS / card.name).exists():
+    if _is_ours(name):
         raise ModelError(f"the model {name!r} belongs to Sightline; only models of your own can be removed")
     if not _SAFE_NAME.fullmatch(name) or not card.is_file():
         raise ModelError(f"no model of your own is called {name!r} in {folder}")
@@ -134,6 +134,13 @@ def _check_name(card_path: Path, name: str) -> None:
     if (CARDS / f"{name}.toml").exists():
         packs = ", ".join(PACKS)
         raise ModelError(f"{card_path}: the name {name!r} belongs to a pack that is fetched ({packs}); choose another")
+    if _is_ours(name):
+        raise ModelError(f"{card_path}: Sightline carries a model {name!r}; give yours another name")
+
+
+def _is_ours(name: str) -> bool:
+    """Whether Sightline itself has a card of that name, which would hide one in the user's folder."""
+    return any((folder / f"{name}.toml").exists() for folder in model_folders() if folder != user_model_folder())
 
 
 def _check_tensors(card_path: Path, card: ModelCard) -> None:
