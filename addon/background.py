@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Generator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -42,6 +42,43 @@ class Wanted:
         raise SolveError(f"the scene that asked for this solve is gone; its results are in {self.request.out}")
 
 
+class Entering:
+    """A result on its way into the scene that asked for it: read in a thread, entered in short steps."""
+
+    def __init__(self, wanted: Wanted, solution_file: Path) -> None:
+        reader = ThreadPoolExecutor(1)
+        self._wanted = wanted
+        self._reading = reader.submit(solving.read_result, solution_file)
+        reader.shutdown(wait=False)
+        self._steps: Generator[float, None, solving.BuiltScene] | None = None
+
+    @property
+    def begun(self) -> bool:
+        """Whether objects are being made: then nobody may undo or delete them."""
+        return self._steps is not None
+
+    def advance(self, context: bpy.types.Context, tell: Callable[[float, str], None]) -> solving.BuiltScene | None:
+        """Go on for a moment; return what was built, once all is done.
+
+        Raises:
+            SolveError: the result cannot be read, or its scene is gone.
+        """
+        if not self._reading.done():
+            return None
+        scene = self._wanted.scene
+        layer = context.view_layer if context.scene == scene else scene.view_layers[0]
+        with context.temp_override(scene=scene, view_layer=layer):
+            if self._steps is None:
+                self._steps = solving.enter_steps(bpy.context, self._wanted.request, self._reading.result())
+            end = time.monotonic() + STEPS_S
+            try:
+                while time.monotonic() < end:
+                    tell(next(self._steps), "Entering the result")
+            except StopIteration as built:
+                return built.value
+        return None
+
+
 class Run:
     """One solve on its way: advance it from a timer; it never blocks."""
 
@@ -54,13 +91,13 @@ class Run:
         self.wanted = wanted
         self.job = solving.start(wanted.request)
         self.detected = 0.0  # share of the frames
-        self._reading: Future[solving.Prepared] | None = None
-        self._steps: Generator[float, None, solving.BuiltScene] | None = None
+        self.entered = False
+        self._entering: Entering | None = None
 
     @property
     def entering(self) -> bool:
         """Whether objects are being made: then nobody may undo or delete them."""
-        return self._steps is not None
+        return self._entering is not None and self._entering.begun
 
     def advance(self, context: bpy.types.Context, tell: Callable[[float, str], None]) -> solving.BuiltScene | None:
         """Do what is due: listen to the child, then read its result in a thread, then enter it step by step.
@@ -77,12 +114,12 @@ class Run:
             tell(said.share, said.text)
         if self.job.running and self.job.solution_file is None:
             return None
-        if self._reading is None:
-            reader = ThreadPoolExecutor(1)
-            self._reading = reader.submit(solving.read_result, self._solution_file())
-            reader.shutdown(wait=False)
+        if self._entering is None:
+            self._entering = Entering(self.wanted, self._solution_file())
             tell(0.0, "Reading the result")
-        return self._enter(context, self._reading, tell) if self._reading.done() else None
+        built = self._entering.advance(context, tell)
+        self.entered = built is not None
+        return built
 
     def _solution_file(self) -> Path:
         if self.job.solution_file is not None:  # the reports may still be on their way
@@ -94,22 +131,6 @@ class Run:
             if kept and self.detected and (self.job.crashed or isinstance(problem, Cancelled)):
                 _State.partial = Partial(self.wanted, self.detected)
             raise
-
-    def _enter(
-        self, context: bpy.types.Context, read: Future[solving.Prepared], tell: Callable[[float, str], None]
-    ) -> solving.BuiltScene | None:
-        scene = self.wanted.scene
-        layer = context.view_layer if context.scene == scene else scene.view_layers[0]
-        with context.temp_override(scene=scene, view_layer=layer):
-            if self._steps is None:
-                self._steps = solving.enter_steps(bpy.context, self.wanted.request, read.result())
-            end = time.monotonic() + STEPS_S
-            try:
-                while time.monotonic() < end:
-                    tell(next(self._steps), "Entering the result")
-            except StopIteration as built:
-                return built.value
-        return None
 
 
 @dataclass(frozen=True)

@@ -171,6 +171,11 @@ class Job:
         found = self._result.get("solution_file")
         return None if found is None else Path(found)
 
+    @property
+    def whole_take(self) -> bool:
+        """Whether that is the solution of the whole take, not only of the neighbourhood of a correction."""
+        return bool(self._result.get("whole_take", True))
+
     def result(self) -> Path:
         """Return the solution's file; call it when the job runs no more.
 

@@ -142,20 +142,29 @@ def _child(request: Request) -> tuple[list[str], dict[str, str] | None]:
     return command, foreign_environment(os.environ) if python else None
 
 
-def read_result(solution_file: Path) -> Prepared:
+@dataclass(frozen=True, eq=False)
+class Result:
+    """A solution that was read, and the state that its file had."""
+
+    prepared: Prepared
+    state: str
+
+
+def read_result(solution_file: Path) -> Result:
     """Read the child's result and compute what the scene will show; touches no bpy, so it may run in a thread."""
+    state = _state_of(solution_file)  # before it is read: the next one may replace it meanwhile
     solution = read_solution(solution_file)
     remember_uncertainty(solution_file, solution)
-    return prepare(solution)
+    return Result(prepare(solution), state)
 
 
-def enter_steps(context: bpy.types.Context, request: Request, prepared: Prepared) -> Generator[float, None, BuiltScene]:
+def enter_steps(context: bpy.types.Context, request: Request, result: Result) -> Generator[float, None, BuiltScene]:
     """Enter a result into the scene in short steps, and remember in the scene where it came from.
 
     The warnings are those of the solve, then those of building the scene.
     """
     scene = context.scene
-    built = yield from build_steps(context, prepared, take_info(request.take))
+    built = yield from build_steps(context, result.prepared, take_info(request.take))
     if not request.again:  # then the reports are still being written
         built = replace(built, warnings=(*read_warnings(request.out), *built.warnings))
     kept = scene.sightline
@@ -163,9 +172,9 @@ def enter_steps(context: bpy.types.Context, request: Request, prepared: Prepared
     if not kept.views and not kept.take_path:  # whoever names the next take meanwhile keeps it
         kept.take_path = str(request.take.path)
     kept.solution_path, kept.report_path = str(request.out / "solution.npz"), str(request.out / "report.html")
-    kept.entered = _state_of(Path(kept.solution_path))
+    kept.entered = result.state
     ensure_take_collection(scene, kept.take)[SOLUTION] = kept.solution_path
-    kept.summary = "\n".join(summary(prepared.solution))
+    kept.summary = "\n".join(summary(result.prepared.solution))
     kept.solved_take_path = str(request.take.path)
     kept.gaps.clear()  # of the solution before
     context.window_manager.sightline.again_problem = ""

@@ -38,7 +38,7 @@ from .corrections import corrected
 from .detection import find_keypoints
 from .errors import CalibrationError, DegenerateError, InputError
 from .files.kept_keypoints import KeptKeypoints, read_kept, write_kept
-from .files.solution import write_solution
+from .files.solution import read_solution, write_solution
 from .geometry.association import choose_people
 from .geometry.score_noise import with_measured_scores
 from .geometry.triangulation import triangulate
@@ -46,6 +46,7 @@ from .ground import on_the_ground
 from .keypoints import on_one_layout, resample
 from .motion.estimate import estimate_motion
 from .motion.skeleton import with_derived_joints
+from .neighbourhood import corrections_in, solved_around, write_made_with
 from .progress import Progress
 from .report.page import write_report
 from .take import Take
@@ -100,6 +101,7 @@ def solve(take: Take, out: Path, progress: Progress | None = None, so_far: bool 
     with _stage(report, progress, "report"), whole_folder(out) as folder:
         write_solution(folder / "solution.npz", solution)
         write_kept(folder / "keypoints.npz", kept)
+        write_made_with(folder, take, solution)
         footages = {item.name: item.footage for item in opened if item.footage}
         write_report(folder, solution, views, footages, report)
     return solution
@@ -109,20 +111,21 @@ def solve_again(
     take: Take,
     out: Path,
     progress: Progress | None = None,
-    on_solution: Callable[[Path], None] = lambda _path: None,
+    on_solution: Callable[[Path, bool], None] = lambda _path, _final: None,
 ) -> Solution:
     """Solve a take again from the keypoints and cameras that its last solve left in ``out``.
 
     For corrections and for settings of the motion: nothing is detected, no camera is solved.
 
     Convention:
-        the solution is replaced first, then the reports.
+        where only corrections were changed, and few of them, a solution of their neighbourhood comes first (see
+        `neighbourhood`); then that of the whole take, then the reports.
 
     Args:
         take: the take, unchanged but for its corrections and the settings of triangulation, motion and floor.
         out: folder of the last solve's results.
         progress: told how far the work is; silent if None.
-        on_solution: told where the solution is as soon as it is written, before the reports are.
+        on_solution: told where a solution is as soon as it is written, and whether it is that of the whole take.
 
     Returns:
         The solution, as written.
@@ -141,13 +144,33 @@ def solve_again(
             f"{out / 'keypoints.npz'} was made when the take said something else (views, cameras, people or "
             "detection); solve in full"
         )
+    quick = _of_neighbourhood(take, out, kept)
+    if quick is not None:
+        _replace_solution(out, take, quick)
+        on_solution(out / "solution.npz", False)
     solution, views = _motion(take, kept, report, progress)
-    write_solution(out / "solution.npz", solution)
-    on_solution(out / "solution.npz")
+    _replace_solution(out, take, solution)
+    on_solution(out / "solution.npz", True)
     with _stage(report, progress, "report"), whole_folder(out) as folder:
         footages = {item.name: item.footage for item in open_views(take) if item.footage}
         write_report(folder, solution, views, footages, report)
     return solution
+
+
+def _of_neighbourhood(take: Take, out: Path, kept: KeptKeypoints) -> Solution | None:
+    """The last solution with what the corrections since then change around them; None where that cannot be told."""
+    try:
+        before = read_solution(out / "solution.npz")
+    except InputError:
+        return None
+    old = corrections_in(out, take, before)
+    with threadpool_limits(1):
+        return None if old is None else solved_around(take, kept, before, old)
+
+
+def _replace_solution(out: Path, take: Take, solution: Solution) -> None:
+    write_solution(out / "solution.npz", solution)
+    write_made_with(out, take, solution)
 
 
 def _mark(take: Take) -> str:

@@ -1,9 +1,9 @@
 """The child process of the add-on: ``python -m inference.worker TAKE.toml --out DIR``.
 
 Progress goes to stdout as JSON lines, the last of which is ``{"done_file": …}`` or
-``{"error": …, "exit_code": …}``; with ``--again``, ``{"solution_file": …}`` comes before the reports are
-written. The process ends by itself when its standard input closes, so that it never outlives the Blender
-that started it.
+``{"error": …, "exit_code": …}``; with ``--again``, ``{"solution_file": …, "whole_take": …}`` comes before the reports
+are written, perhaps twice: first the neighbourhood of a correction, then the whole take. The process ends by itself
+when its standard input closes, so that it never outlives the Blender that started it.
 """
 
 from __future__ import annotations
@@ -42,7 +42,12 @@ def main(arguments: list[str] | None = None) -> int:
         progress.check()
         take = read_take(options.take, split_overrides(options.settings))
         if options.again:
-            solve_again(take, options.out, progress, lambda path: _say({"solution_file": str(path)}))
+            solve_again(
+                take,
+                options.out,
+                progress,
+                lambda path, final: _say({"solution_file": str(path), "whole_take": final}),
+            )
         else:
             solve(take, options.out, progress, options.so_far)
     except SolveError as problem:

@@ -7,11 +7,12 @@ import bpy
 from bpy.props import StringProperty
 
 from ...inference.errors import InputError
-from .. import solving
+from .. import background, solving
 from ..host.cameras import set_resolution
 from ..host.parts import VIEW, parts_in
-from ..on_solved import OnSolved
-from .guarded import guarded, refuse
+from .guarded import guarded, redraw_panels, refuse
+
+_TICK_S = 0.05
 
 
 class SIGHTLINE_OT_open_report(bpy.types.Operator):
@@ -32,12 +33,22 @@ class SIGHTLINE_OT_open_report(bpy.types.Operator):
         return {"FINISHED"}
 
 
-class SIGHTLINE_OT_enter_result(OnSolved, bpy.types.Operator):
+class _Entering:
+    """Whether a result is being entered; once at a time."""
+
+    busy = False
+
+
+class SIGHTLINE_OT_enter_result(bpy.types.Operator):
     """Show the result that is on disk: after an undo, or after the take was solved elsewhere, the scene has an older one"""  # noqa: D415, E501
 
     bl_idname = "sightline.enter_result"
     bl_label = "Show the Newest Result"
     bl_options = {"UNDO"}
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        return bool(context.scene.sightline.solution_path) and not _Entering.busy
 
     def execute(self, context: bpy.types.Context) -> set[str]:
         def enter() -> set[str]:
@@ -46,6 +57,36 @@ class SIGHTLINE_OT_enter_result(OnSolved, bpy.types.Operator):
             return {"FINISHED"}
 
         return guarded(self, enter)
+
+    def invoke(self, context: bpy.types.Context, _event: bpy.types.Event) -> set[str]:
+        def start() -> set[str]:
+            request = solving.request_in_full(context)
+            wanted = background.Wanted(request, context.scene.session_uid)
+            self._entering = background.Entering(wanted, request.out / "solution.npz")
+            self._timer = context.window_manager.event_timer_add(_TICK_S, window=context.window)
+            context.window_manager.modal_handler_add(self)
+            _Entering.busy = True
+            return {"RUNNING_MODAL"}
+
+        return guarded(self, start)
+
+    def modal(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
+        if event.type == "TIMER":
+            result = guarded(self, lambda: self._advance(context))
+            if result != {"RUNNING_MODAL"}:
+                self.cancel(context)
+                return result
+        return {"RUNNING_MODAL"} if self._entering.begun else {"PASS_THROUGH"}
+
+    def _advance(self, context: bpy.types.Context) -> set[str]:
+        built = self._entering.advance(context, lambda _share, _text: None)
+        return {"RUNNING_MODAL"} if built is None else {"FINISHED"}
+
+    def cancel(self, context: bpy.types.Context) -> None:
+        """End with the window or the file."""
+        _Entering.busy = False
+        context.window_manager.event_timer_remove(self._timer)
+        redraw_panels(context)
 
 
 class SIGHTLINE_OT_look_through(bpy.types.Operator):

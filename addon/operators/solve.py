@@ -2,6 +2,7 @@
 # pyright: reportAttributeAccessIssue=false, reportOptionalMemberAccess=false, reportArgumentType=false, reportInvalidTypeForm=false
 
 from collections.abc import Callable
+from functools import partial
 
 import bpy
 from bpy.props import BoolProperty, IntProperty, StringProperty
@@ -95,7 +96,7 @@ class _Solving:
 
     def _stop(self, context: bpy.types.Context, entered: bool = False) -> None:
         if entered and background.running() is self._run and self._run.job.running:
-            bpy.app.timers.register(_follow_reports, first_interval=TICK_S)
+            bpy.app.timers.register(partial(_follow, self._run), first_interval=TICK_S)
         elif background.running() is self._run:  # not one that a new file has begun
             background.end_run()
             context.window_manager.sightline.running = False
@@ -110,19 +111,24 @@ class _Solving:
         return {"FINISHED"}
 
 
-def _follow_reports() -> float | None:
-    """Wait for a child that still writes its reports: a timer of the application, since the solve itself is done."""
-    run = background.running()
-    if run is None:
+def _follow(run: background.Run) -> float | None:
+    """Wait for a child that still works although motion was entered: a timer of the application.
+
+    After the neighbourhood of a correction comes the whole take, which is entered too, then the reports.
+    """
+    if background.running() is not run:
         return None
     for said in run.job.events():
         show(bpy.context, said.share, said.text)
     if run.job.running:
+        if run.job.whole_take:
+            show_newest(run.wanted)
         return TICK_S
     status = bpy.context.window_manager.sightline
     status.running, status.text = False, ""
     try:
         run.job.result()
+        show_newest(run.wanted)
         solving.reports_written(run.wanted.scene, run.wanted.request)
     except SolveError as problem:
         status.text = f"The motion stands, its report does not: {problem}"
@@ -130,6 +136,16 @@ def _follow_reports() -> float | None:
     redraw_panels(bpy.context)
     begin_next()
     return None
+
+
+def show_newest(wanted: background.Wanted) -> None:
+    """Enter what is on disk where a window shows its scene; elsewhere the panel offers it when the scene is shown."""
+    for window in bpy.context.window_manager.windows:
+        if window.scene.session_uid == wanted.scene_uid and solving.newer_on_disk(window.scene):
+            with bpy.context.temp_override(window=window):
+                if bpy.ops.sightline.enter_result.poll():
+                    bpy.ops.sightline.enter_result("INVOKE_DEFAULT")
+            return
 
 
 def begin_next() -> None:
@@ -206,6 +222,13 @@ class SIGHTLINE_OT_solve_again(_Solving, bpy.types.Operator):
             cls.poll_message_set("Solve the take first")
             return False
         return True
+
+    def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
+        """Begin at once, also while the whole take of the correction before is still being solved."""
+        run = background.running()
+        if run is not None and run.wanted.request.again and run.entered:
+            background.end_run()
+        return super().invoke(context, event)
 
     def _request(self, context: bpy.types.Context) -> solving.Request:
         context.window_manager.sightline.again_problem = ""

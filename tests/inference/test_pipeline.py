@@ -21,7 +21,7 @@ from inference.types import Camera, Flag, Solution
 from tests.keypoint_take import write_take
 from tests.synthetic import Scene
 
-OUTPUTS = {"solution.npz", "keypoints.npz", "report.json", "report.html", "preview.png"}
+OUTPUTS = {"solution.npz", "keypoints.npz", "made_with.json", "report.json", "report.html", "preview.png"}
 
 
 @pytest.fixture(scope="module")
@@ -259,9 +259,9 @@ def test_solving_again_gives_the_same_and_a_correction_changes_it(tmp_path: Path
     scene = write_take(tmp_path)
     take, out = tmp_path / "take.toml", tmp_path / "out"
     first = solve(read_take(take), out)
-    told: list[Path] = []
-    again = solve_again(read_take(take), out, on_solution=told.append)
-    assert told == [out / "solution.npz"]
+    told: list[tuple[Path, bool]] = []
+    again = solve_again(read_take(take), out, on_solution=lambda *said: told.append(said))
+    assert told == [(out / "solution.npz", True)]
     np.testing.assert_array_equal(again.solved.xyz, first.solved.xyz)
     joint = first.solved.joint_names.index("left_wrist")
     place = first.solved.xyz[10, 0, joint] + [0.0, 0.0, 0.08]
