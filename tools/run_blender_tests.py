@@ -1,10 +1,11 @@
 """Installs the built extension in a real Blender, and solves the example take with and without its window.
 
-    sudo python tools/run_blender_tests.py [--chroot DIR] [--out DIR] [--only PART]
+    sudo python tools/run_blender_tests.py [--chroot DIR] [--out DIR] [--only PART] [--guide]
 
 Linux, root, and mmdebstrap. Blender comes from Debian sid into a chroot of its own (1.3 GB, a minute or two), with Xvfb
 for the window. The mirror is the one of this machine's own apt sources, or DEBIAN_MIRROR. Leaves pictures of the
-window in --out.
+window in --out; with --guide those of the walk go into docs/pictures. The walk on real footage needs the take
+`pose2sim_single` in the folder SIGHTLINE_DATA, or ../shared/data; without it that part is skipped, and says so.
 """
 
 from __future__ import annotations
@@ -15,13 +16,14 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))  # run as a script, this folder stands first on the path and the project does not
 
-from tests.keypoint_take import write_take  # noqa: E402
 from tools.build_extension import this_platform  # noqa: E402
 from tools.dev import DevError, run_bounded, say  # noqa: E402
 
@@ -51,8 +53,10 @@ Xvfb :77 -screen 0 1600x900x24 >/out/xvfb.log 2>&1 &
 server=$!
 while ! [ -S /tmp/.X11-unix/X77 ]; do kill -0 $server; sleep 0.1; done
 code=0
+script="$1"
+shift
 blender --offline-mode --window-geometry 0 0 1600 900 \
-    --python-exit-code 3 --python /src/tests/window/press_solve.py -- /out/window/take/take.toml /out/window || code=$?
+    --python-exit-code 3 --python "/src/tests/window/$script" -- "$@" || code=$?
 kill $server
 exit $code
 """
@@ -170,20 +174,32 @@ def headless(chroot: Path, out: Path) -> None:
     say("headless: solved, one .blend, one .fbx")
 
 
-def window(chroot: Path, out: Path) -> None:
-    """Open the window, press the button, wait for the armature; the pictures must show something."""
-    shutil.rmtree(out / "window", ignore_errors=True)
-    shutil.copytree(ROOT / "addon" / "example_take", out / "window" / "take")
-    run_inside(chroot, out, ["sh", "-eu", "-c", WINDOW], 900, out / "window.log")
-    result = json.loads((out / "window" / "result.json").read_text(encoding="utf-8"))
+def in_window(chroot: Path, out: Path, script: str, folder: Path, words: Sequence[str]) -> dict[str, Any]:
+    """Run a script of tests/window; return what it found. Its pictures must show something."""
+    log = out / f"{folder.name}.log"
+    run_inside(chroot, out, ["sh", "-eu", "-c", WINDOW, "sh", script, *words], 1500, log)
+    result = json.loads((folder / "result.json").read_text(encoding="utf-8"))
     if result.get("error"):
-        raise DevError(f"pressing the button: {result['error']} (see {out / 'window.log'})")
-    for picture in ("before.png", "during.png", "after.png"):
-        words = ["convert", f"/out/window/{picture}", "-colorspace", "Gray", "-format", "%[fx:mean]", "info:"]
-        mean = float(run_inside(chroot, out, words, 60, out / "mean.log"))
-        if mean <= 0:
-            raise DevError(f"{out / 'window' / picture} is black")
-    say(f"window: {result}")
+        raise DevError(f"{script} in the window: {result['error']} (see {log} and {folder / 'failed.png'})")
+    pictures = sorted(folder.glob("*.jpg"))
+    for picture in pictures:
+        words = ["convert", f"/out/{folder.name}/{picture.name}", "-colorspace", "Gray", "-format", "%[fx:mean]"]
+        if float(run_inside(chroot, out, [*words, "info:"], 60, out / "mean.log")) <= 0:
+            raise DevError(f"{picture} is black")
+    return result
+
+
+def live(chroot: Path, out: Path) -> None:
+    """Load and solve the example from the panel, queue, in German; close Blender while a solve runs."""
+    folder = fresh(out / "live")
+    result = in_window(chroot, out, "live.py", folder, ["/out/live"])
+    child = int((folder / "child.pid").read_text(encoding="utf-8"))
+    end = time.monotonic() + 15
+    while Path(f"/proc/{child}").exists():
+        if time.monotonic() > end:
+            raise DevError(f"the process {child} still solves although its Blender is closed")
+        time.sleep(0.2)
+    say(f"live: {result}")
 
 
 def see(chroot: Path, out: Path) -> None:
@@ -194,42 +210,59 @@ def see(chroot: Path, out: Path) -> None:
     take = (folder / "take.toml").read_text(encoding="utf-8")
     (folder / "take.toml").write_text("[[view]]".join(take.split("[[view]]")[:3]), encoding="utf-8")
     _solve(chroot, out, ["/out/see/take.toml", "--out", "/out/see/results"])
-    words = "show_uncertainty.py -- /out/see/take.toml /out/see/pictures"
-    script = WINDOW.replace("press_solve.py -- /out/window/take/take.toml /out/window", words)
-    run_inside(chroot, out, ["sh", "-eu", "-c", script], 600, out / "see.log")
-    result = json.loads((folder / "pictures" / "result.json").read_text(encoding="utf-8"))
-    if result.get("error"):
-        raise DevError(f"seeing: {result['error']} (see {out / 'see.log'})")
+    fresh(folder / "pictures")
+    words = ["/out/see/take.toml", "/out/see/pictures"]
+    result = in_window(chroot, out, "show_uncertainty.py", folder / "pictures", words)
     say(f"see: {result}")
 
 
-def fix(chroot: Path, out: Path) -> None:
-    """Drag a keypoint in the window, let go, undo, redo and solve again, on a take of keypoints alone."""
-    shutil.rmtree(out / "fix", ignore_errors=True)
-    (out / "fix" / "take").mkdir(parents=True)
-    write_take(out / "fix" / "take")
-    script = WINDOW.replace("press_solve.py", "drag_keypoint.py").replace("/out/window", "/out/fix")
-    run_inside(chroot, out, ["sh", "-eu", "-c", script], 600, out / "fix.log")
-    result = json.loads((out / "fix" / "result.json").read_text(encoding="utf-8"))
-    if result.get("error"):
-        raise DevError(f"fixing: {result['error']} (see {out / 'fix.log'})")
-    if result["error_px"] > 1:
-        raise DevError(f"a keypoint that was dragged stands {result['error_px']} px beside the mouse")
-    say(f"fix: {result}")
-
-
 def walk(chroot: Path, out: Path) -> None:
-    """Go through the whole panel, from an empty scene to an exported FBX; the pictures are those of the guide."""
-    shutil.rmtree(out / "walk", ignore_errors=True)
-    shutil.copytree(ROOT / "addon" / "example_take", out / "walk" / "take")
-    script = WINDOW.replace("press_solve.py", "walk.py").replace("/out/window", "/out/walk")
-    run_inside(chroot, out, ["sh", "-eu", "-c", script], 900, out / "walk.log")
-    result = json.loads((out / "walk" / "result.json").read_text(encoding="utf-8"))
-    if result.get("error"):
-        raise DevError(f"walking through the panel: {result['error']} (see {out / 'walk.log'})")
+    """Go through the whole panel with the example take, from an empty scene to an exported FBX."""
+    folder = fresh(out / "walk")
+    shutil.copytree(ROOT / "addon" / "example_take", folder / "take")
+    _walked(chroot, out, folder, "/out/walk/take/videos", "/out/walk/take/calibration.toml")
+
+
+def walk_real(chroot: Path, out: Path) -> None:
+    """Do the same with real footage, two of whose videos are letterboxed."""
+    real = Path(os.environ.get("SIGHTLINE_DATA") or ROOT.parent / "shared" / "data") / "pose2sim_single"
+    if not real.is_dir():
+        say(f"walk_real: SKIPPED, no folder {real}: name the real footage with SIGHTLINE_DATA")
+        return
+    folder = fresh(out / "walk_real")
+    shutil.copytree(real / "videos", folder / "take")
+    shutil.copy(real / "calibration" / "Calib.qca.txt", folder)
+    fits = ["cam01=letterbox", "cam02=letterbox"]
+    _walked(chroot, out, folder, "/out/walk_real/take", "/out/walk_real/Calib.qca.txt", *fits)
+
+
+def _walked(chroot: Path, out: Path, folder: Path, videos: str, calibration: str, *fits: str) -> None:
+    result = in_window(chroot, out, "walk.py", folder, [videos, calibration, f"/out/{folder.name}", *fits])
+    if result["drag_error_px"] > 1:
+        raise DevError(f"a keypoint that was dragged stands beside the mouse: {result}")
+    if result["longest_freeze_s"] > 1:
+        raise DevError(f"the window stood still: {result}")
     if result["keys"] < 5 * result["keys_cleaned"]:
         raise DevError(f"the cleaned layer has too many keys: {result}")
-    say(f"walk: {result}")
+    if not result["moved_mm"] > 10 * result["moved_far_off_mm"]:
+        raise DevError(f"the correction did not move its joint, or the whole take: {result}")
+    say(f"{folder.name}: {result}")
+
+
+def fresh(folder: Path) -> Path:
+    """Return a folder, empty."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    return folder
+
+
+def guide(chroot: Path, out: Path) -> None:
+    """Make the guide's pictures of those that the walk with the example take has left."""
+    for picture in sorted((out / "walk").glob("*.jpg")):
+        small = ["-resize", "1100x", "-quality", "72", "-strip", f"/out/walk/small_{picture.name}"]
+        run_inside(chroot, out, ["convert", f"/out/walk/{picture.name}", *small], 60, out / "convert.log")
+        name = picture.stem.partition("_")[2]
+        shutil.move(out / "walk" / f"small_{picture.name}", ROOT / "docs" / "pictures" / f"guide_{name}.jpg")
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -237,8 +270,9 @@ def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="run_blender_tests.py", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--chroot", type=Path, default=ROOT / "build" / "blender-sid")
     parser.add_argument("--out", type=Path, default=ROOT / "build" / "blender-tests")
-    parts = ["install", "headless", "window", "see", "fix", "walk"]
-    parser.add_argument("--only", action="append", choices=parts, default=[])
+    parts = (install, headless, live, see, walk, walk_real)
+    parser.add_argument("--only", action="append", choices=[part.__name__ for part in parts], default=[])
+    parser.add_argument("--guide", action="store_true", help="put the pictures of the walk into the guide")
     options = parser.parse_args(arguments)
     if sys.platform != "linux" or os.geteuid() != 0:
         print("run_blender_tests.py: a chroot needs Linux and root", file=sys.stderr)
@@ -247,9 +281,11 @@ def main(arguments: Sequence[str]) -> int:
     out.mkdir(parents=True, exist_ok=True)
     try:
         make_chroot(chroot)
-        for part in (install, headless, window, see, fix, walk):
+        for part in parts:
             if not options.only or part.__name__ in options.only:
                 part(chroot, out)
+        if options.guide:
+            guide(chroot, out)
     except DevError as error:
         print(f"run_blender_tests.py: {error}", file=sys.stderr)
         return 1

@@ -1,185 +1,159 @@
 """Runs in a real Blender's window: from an empty scene to an exported FBX, button by button, with pictures.
 
-    blender --python walk.py -- TAKE.toml OUT
+    blender --python walk.py -- VIDEOS CALIBRATION OUT [VIEW=FIT…]
 
-Started by tools/run_blender_tests.py. Videos and calibration are given to the operators that Blender's file browser
-calls; every button of ours is pressed by the mouse. Leaves result.json and a picture of every step in OUT, then ends
-Blender.
+Started by tools/run_blender_tests.py. Every button is pressed by the mouse, Blender's file browser included; on the
+way one solve is cancelled, one child process is killed, what was detected is kept, a keypoint is dragged and the take
+solved again. Leaves result.json and a picture of every step in OUT, then ends Blender.
 """
 
 from __future__ import annotations
 
-import json
-import subprocess
+import os
+import signal
 import sys
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from pathlib import Path
 
 import bpy
 
-TAKE, OUT = (Path(word) for word in sys.argv[sys.argv.index("--") + 1 :])
-VIDEOS = ("cam01.mp4", "cam02.mp4", "cam03.mp4", "cam04.mp4")
-PATIENCE_S = 300.0
-PAGES = 12  # turns of the wheel through the sidebar before a button counts as missing
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+import driving
+import fixing
+from driving import armatures, detecting, press, status, until
+
+WORDS = sys.argv[sys.argv.index("--") + 1 :]
+VIDEOS, CALIBRATION, OUT = (Path(word) for word in WORDS[:3])
+FITS = dict(word.split("=") for word in WORDS[3:])
+CHOICES = ("exact", "scale", "crop", "letterbox")  # of Fit, in the order of its menu
+JOINT = "left_wrist"
 
 
 def picture(name: str) -> None:
-    """Take a picture of the whole screen from the X server (Blender's own is black there)."""
-    subprocess.run(["import", "-window", "root", str(OUT / f"{name}.png")], check=True)
+    driving.picture(OUT / f"{name}.jpg")
 
 
-def sidebar() -> tuple[bpy.types.Window, bpy.types.Area, bpy.types.Region]:
-    """Return the sidebar of the 3D view."""
-    window = bpy.context.window_manager.windows[0]
-    area = next(area for area in window.screen.areas if area.type == "VIEW_3D")
-    return window, area, next(region for region in area.regions if region.type == "UI")
-
-
-def mouse(*words: object) -> None:
-    """Move, press or turn the real mouse of the X server."""
-    subprocess.run(["xdotool", *map(str, words)], check=True)
-
-
-def command_below_mouse() -> str:
-    """Return the Python command of the button that the mouse is over, "" where there is none."""
-    window, area, region = sidebar()
-    with bpy.context.temp_override(window=window, area=area, region=region):
-        if not bpy.ops.ui.copy_python_command_button.poll():
-            return ""
-        bpy.ops.ui.copy_python_command_button()
-    return bpy.context.window_manager.clipboard
-
-
-def press(command: str) -> Generator[float, None, None]:
-    """Find the button with that command, turning the wheel where needed, and press it."""
-    window, _, region = sidebar()
-    x = region.x + region.width // 2 - 20
-    mouse("mousemove", x, window.height - region.y - region.height // 2)
-    mouse("click", "--repeat", 40, 4)  # to the top
-    yield 0.5
-    for _ in range(PAGES):
-        for y in range(region.y + region.height - 8, region.y + 8, -9):
-            mouse("mousemove", x, window.height - y)
-            yield 0.05
-            if command_below_mouse().startswith(command):
-                mouse("click", 1)
-                yield 0.5
-                return
-        mouse("mousemove", x, window.height - region.y - region.height // 2)
-        mouse("click", "--repeat", 6, 5)
-        yield 0.5
-    raise RuntimeError(f"no button of {command} in the sidebar")
-
-
-def until(happened: Callable[[], bool], what: str) -> Generator[float, None, None]:
-    """Wait for something."""
-    started = time.monotonic()
-    while not happened():
-        if time.monotonic() - started > PATIENCE_S:
-            raise RuntimeError(f"{PATIENCE_S:.0f} s have passed without {what}")
-        yield 0.1
-
-
-def show_panel() -> Generator[float, None, None]:
-    """Open the sidebar on our tab; the tab cannot be chosen before the region was drawn once."""
-    _, area, region = sidebar()
-    area.spaces.active.show_region_ui = True
-    for _ in range(20):
-        yield 0.5
-        try:
-            region.active_panel_category = "Sightline"
-        except (AttributeError, TypeError):
-            continue
-        area.tag_redraw()
-        yield 1.0
-        return
-    raise RuntimeError("the sidebar has no tab of ours")
-
-
-def chosen(operator: Callable[..., object], **words: object) -> Generator[float, None, None]:
-    """Do what the file browser does when files were chosen in it."""
-    window, area, region = sidebar()
-    with bpy.context.temp_override(window=window, area=area, region=region):
-        operator(**words)
-    area.tag_redraw()
-    yield 1.0
-
-
-def armatures() -> list[bpy.types.Object]:
-    return [thing for thing in bpy.context.scene.objects if thing.type == "ARMATURE"]
-
-
-def shown() -> str:
+def shown_layer() -> str:
     """Return the layer of the action that the first armature shows."""
     return armatures()[0].animation_data.action.get("sightline_layer", "")
+
+
+def keys() -> int:
+    """Count the keys of the action that the first armature shows."""
+    layers = armatures()[0].animation_data.action.layers
+    bags = [bag for layer in layers for strip in layer.strips for bag in strip.channelbags]
+    return sum(len(curve.keyframe_points) for bag in bags for curve in bag.fcurves)
+
+
+def fill() -> driving.Steps:
+    """Steps 1 to 3 of the panel: videos, calibration, person."""
+    yield from press("bpy.ops.sightline.add_videos(")
+    yield from driving.browse(VIDEOS)
+    known = bpy.context.scene.sightline
+    if len(known.views) != len(list(VIDEOS.glob("*.mp4"))):
+        raise RuntimeError(f"{len(known.views)} videos were added")
+    picture("2_footage")
+    for index, view in enumerate(known.views):
+        if view.name in FITS:
+            yield from driving.over_property(f"views[{index}].name")
+            driving.mouse("click", 1)
+            yield 0.5
+            yield from driving.turn_choice(f"views[{index}].fit", CHOICES.index(FITS[view.name]))
+            if view.fit != FITS[view.name]:
+                raise RuntimeError(f"the wheel chose {view.fit} for {view.name}")
+    yield from press("bpy.ops.sightline.choose_calibration(")
+    yield from driving.browse(CALIBRATION.parent, CALIBRATION.name)
+    yield from driving.over_property("sightline.persons")
+    if known.calibration_problem or known.persons != 1:
+        raise RuntimeError(f"cameras: {known.calibration_problem}; {known.persons} people")
+    picture("3_cameras_and_person")
+
+
+def interrupted() -> Generator[float, None, dict[str, object]]:
+    """Cancel a solve by ESC, kill the next one's child process, then keep what they detected."""
+    yield from press("bpy.ops.sightline.solve_take(")
+    yield from until(detecting(0.25), "detection")
+    driving.to_middle()
+    yield 1.0
+    picture("4_solving")
+    parts = driving.view_3d()
+    driving.mouse("mousemove", parts["area"].x + 300, parts["window"].height - parts["area"].y - 300)
+    yield 0.5
+    driving.mouse("key", "Escape")
+    yield from until(lambda: not status().running, "the end after ESC", 30.0)
+    yield 1.0
+    picture("5_cancelled")
+    untouched = len(bpy.context.scene.objects)
+    yield from press("bpy.ops.sightline.solve_take(")
+    yield from until(detecting(0.5), "detection going on")
+    os.kill(driving.child(), signal.SIGKILL)
+    yield from until(lambda: not status().running, "the end of the killed child", 30.0)
+    yield 1.0
+    picture("6_killed")
+    driving.mouse("key", "Escape")  # the report that popped up
+    yield 0.5
+    untouched += len(bpy.context.scene.objects)
+    if untouched:
+        raise RuntimeError("a solve that did not end has left objects in the scene")
+    yield from press("bpy.ops.sightline.keep_partial(")
+    yield from until(lambda: armatures() and not status().running, "the partial result")
+    yield 1.0
+    picture("7_partial")
+    return {"partial": bpy.context.scene.sightline.summary.split("\n")[1]}
+
+
+def solved() -> Generator[float, None, dict[str, object]]:
+    """Solve the whole take; look how long the window stands still meanwhile."""
+    old = Path(bpy.context.scene.sightline.solution_path).stat().st_mtime_ns
+    yield from press("bpy.ops.sightline.solve_take(")
+    started, longest, pause = time.monotonic(), 0.0, 0.05
+    while status().running or Path(bpy.context.scene.sightline.solution_path).stat().st_mtime_ns == old:
+        before = time.monotonic()
+        if before - started > driving.PATIENCE_S:
+            raise RuntimeError(f"no end of the solve: {status().text}")
+        yield pause
+        longest = max(longest, time.monotonic() - before - pause)
+    seconds = time.monotonic() - started
+    yield 1.0
+    picture("8_solved")
+    lines = bpy.context.scene.sightline.summary.split("\n")[:2]
+    return {"solve_s": round(seconds, 1), "longest_freeze_s": round(longest, 2), "summary": ", ".join(lines)}
 
 
 def walk() -> Generator[float, None, dict[str, object]]:
     """The whole way."""
     for thing in list(bpy.context.scene.objects):
         bpy.data.objects.remove(thing)
-    yield from show_panel()
+    yield from driving.show_panel()
     picture("1_empty")
-    files = [{"name": name} for name in VIDEOS]
-    yield from chosen(bpy.ops.sightline.add_videos, directory=str(TAKE.parent / "videos"), files=files)
-    picture("2_footage")
-    yield from chosen(bpy.ops.sightline.choose_calibration, filepath=str(TAKE.parent / "calibration.toml"))
-    picture("3_cameras")
-    started = time.monotonic()
-    yield from press("bpy.ops.sightline.solve_take(")
-    yield 3.0
-    picture("4_solving")
-    yield from until(lambda: bool(armatures()), "an armature")
-    yield from until(lambda: not bpy.context.window_manager.sightline.running, "the end of the solve")
-    seconds = time.monotonic() - started
+    yield from fill()
+    result = yield from interrupted()
+    result |= yield from solved()
+    view = bpy.context.scene.sightline.views[1].name
+    yield from press(f'bpy.ops.sightline.look_through(view="{view}"')
+    yield from press("bpy.ops.sightline.worst_frame(")
+    yield 2.0
+    picture("9_through_a_camera")
+    bpy.context.scene.frame_set(bpy.context.scene.frame_start + 30)
+    yield from driving.open_panel("bpy.ops.sightline.drag_keypoints(", "bpy.ops.sightline.show_layer(")
+    picture("10_fix")
+    result |= yield from fixing.correct(JOINT, OUT)
+    result |= yield from fixing.solve_again(JOINT)
     yield 1.0
-    picture("5_solved")
-    yield from press("bpy.ops.sightline.look_through(")
-    yield 2.0
-    picture("6_through_a_camera")
-    keys = sum(len(curve.keyframe_points) for curve in curves())
+    picture("12_solved_again")
+    result["keys"] = keys()
     yield from press("bpy.ops.sightline.reduce_keys(")
-    yield from until(lambda: shown() == "cleaned", "a cleaned layer")
-    fewer = sum(len(curve.keyframe_points) for curve in curves())
-    picture("7_few_keys")
+    yield from until(lambda: shown_layer() == "cleaned", "a cleaned layer")
+    result["keys_cleaned"] = keys()
+    picture("13_few_keys")
+    folder = Path(bpy.context.scene.sightline.solution_path).parent
     yield from press("bpy.ops.sightline.export_take(")
-    yield from until(lambda: bool(list(TAKE.parent.rglob("*.fbx"))), "an FBX")
+    yield from until(lambda: list(folder.glob("*.fbx")), "an FBX")
     yield 2.0
-    picture("8_exported")
-    size = next(iter(TAKE.parent.rglob("*.fbx"))).stat().st_size
-    return {"solve_s": round(seconds, 1), "keys": keys, "keys_cleaned": fewer, "fbx_bytes": size}
+    picture("14_exported")
+    result["fbx_bytes"] = next(folder.glob("*.fbx")).stat().st_size
+    return result
 
 
-def curves() -> list[bpy.types.FCurve]:
-    """Return the curves of the first armature's action."""
-    action = armatures()[0].animation_data.action
-    return [
-        curve for layer in action.layers for strip in layer.strips for bag in strip.channelbags for curve in bag.fcurves
-    ]
-
-
-def finish(result: dict[str, object]) -> None:
-    (OUT / "result.json").write_text(json.dumps(result), encoding="utf-8")
-    bpy.ops.wm.quit_blender()
-
-
-def start() -> None:
-    """Drive `walk` from a timer: between its steps Blender draws and handles events."""
-    steps = walk()
-
-    def step() -> float | None:
-        try:
-            return next(steps)
-        except StopIteration as done:
-            finish(done.value)
-        except Exception as error:  # noqa: BLE001 (the outermost frame: whatever it is stands in the result)
-            picture("failed")
-            finish({"error": f"{type(error).__name__}: {error}"})
-        return None
-
-    bpy.app.timers.register(step, first_interval=2.0)
-
-
-bpy.context.preferences.view.show_splash = False  # it would swallow the mouse
-start()
+driving.run(walk(), OUT)
