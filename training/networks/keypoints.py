@@ -54,7 +54,10 @@ class KeypointNetwork(nn.Module):
     def forward(self, image: Tensor) -> KeypointOutput:
         """See the class."""
         rising, coarse = self.backbone(image)
-        features = rising[-1]
+        return self.read(rising[-1], coarse)
+
+    def read(self, features: Tensor, coarse: Tensor) -> KeypointOutput:
+        """Read the keypoints from the backbone's features, those at 1/4 of the input and the coarsest."""
         logits = self.head(features).float()
         n, joints, rows, columns = logits.shape
         flat = torch.softmax(logits.reshape(n, joints, rows * columns), dim=-1)
