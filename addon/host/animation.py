@@ -15,6 +15,7 @@ from .parts import KIND, LAYER, TAKE, digest
 
 CONSTANT, LINEAR, BEZIER = 0, 1, 2  # Blender's numbers of the interpolations
 _ALIGNED = 3  # Blender's number of the kind of handle
+_written: dict[tuple[int, str, int], bytes] = {}  # keys of the action that is being made, until it is sealed
 Bag = Any  # an Action of 4.2, an ActionChannelbag later: both hold fcurves and groups
 
 
@@ -42,6 +43,7 @@ def replace_action(item: bpy.types.Object) -> Bag:
 
 def new_action(item: bpy.types.Object, layer: str) -> tuple[bpy.types.Action, Bag]:
     """Make an empty action of ours for a layer of an object, which is not shown yet."""
+    _written.clear()
     action, bag = empty_action(item.name if layer == item[LAYER] else f"{item.name} {layer}", item.name)
     action[KIND], action[TAKE], action[LAYER] = "action", item[TAKE], layer
     return action, bag
@@ -83,6 +85,8 @@ def write_curves(
         curve.keyframe_points.foreach_set("co", keys.ravel())
         curve.keyframe_points.foreach_set("interpolation", kinds)
         curve.update()
+        if bag.id_data.get(KIND) == "action":
+            _written[bag.id_data.as_pointer(), data_path, index] = keys.tobytes()
 
 
 def write_bezier(
@@ -155,13 +159,20 @@ def action_fingerprint(item: bpy.types.Object) -> str:
 
 
 def bag_digest(action: bpy.types.Action) -> str:
-    """Return a hash of an action's keys."""
+    """Return a hash of an action's keys.
+
+    Convention:
+        what was just written is not read back, which would take longer than writing it; the second time it is.
+    """
     pieces: list[bytes | str] = []
     for curve in action_curves(action):
-        keys = np.empty((len(curve.keyframe_points), 2), dtype=np.float32)
-        curve.keyframe_points.foreach_get("co", keys.ravel())
+        keys = _written.pop((action.as_pointer(), curve.data_path, curve.array_index), None)
+        if keys is None:
+            read = np.empty((len(curve.keyframe_points), 2), dtype=np.float32)
+            curve.keyframe_points.foreach_get("co", read.ravel())
+            keys = read.tobytes()
         state = f"{curve.data_path} {curve.array_index} {curve.mute} {len(curve.modifiers)} {curve.extrapolation}"
-        pieces += [state, keys.tobytes()]
+        pieces += [state, keys]
     return digest(*pieces)
 
 

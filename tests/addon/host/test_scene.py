@@ -5,9 +5,11 @@ import numpy as np
 import pytest
 from bpy_extras.object_utils import world_to_camera_view
 from mathutils import Matrix, Vector
+from sightline.addon.host import animation
 from sightline.addon.host.cameras import IMAGE_SIZE, set_resolution
 from sightline.addon.host.ellipsoids import FACTOR
-from sightline.addon.host.scene import TakeInfo, build_scene
+from sightline.addon.host.parts import FINGERPRINT
+from sightline.addon.host.scene import TakeInfo, build_scene, fingerprint
 
 INFO = TakeInfo("balancing")
 
@@ -302,3 +304,14 @@ def test_the_image_size_stands_on_the_camera(empty_scene, make_solution):
     built = build_scene(empty_scene, make_solution(), INFO)
     assert [tuple(c[IMAGE_SIZE]) for c in built.cameras] == [(1920, 1080), (1080, 1920), (640, 480)]
     assert empty_scene.scene.camera == built.cameras[0] and empty_scene.scene.render.resolution_x == 1920
+
+
+def test_what_was_just_written_is_hashed_as_if_it_were_read_back(empty_scene, make_solution):
+    """Without the memory of what was written the hashes are the same; a key that is moved changes them."""
+    built = build_scene(empty_scene, make_solution(), TakeInfo("balancing"))
+    sealed = [*built.armatures, *built.ellipsoids]
+    assert animation._written == {}  # of the raw points too: nothing stale is left for a later look
+    assert [fingerprint(item) for item in sealed] == [item[FINGERPRINT] for item in sealed]
+    last = built.ellipsoids[-1]
+    animation.action_curves(last.animation_data.action)[0].keyframe_points[0].co.y += 1
+    assert fingerprint(last) != last[FINGERPRINT]
