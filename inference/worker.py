@@ -18,7 +18,7 @@ from pathlib import Path
 
 from .errors import Cancelled, SolveError
 from .pipeline import solve, solve_again
-from .progress import JsonProgress
+from .progress import JsonProgress, Progress
 from .take import read_take, split_overrides
 
 _SECONDS_TO_END = 5.0  # for a clean end once the parent has gone
@@ -35,7 +35,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--wait", action="store_true", help="begin when the line `start` comes on standard input")
     options = parser.parse_args(arguments)
     progress, started = JsonProgress(sys.stdout), threading.Event()
-    _listen(progress, started)
+    listen(progress, started)
     if options.wait:
         started.wait()
     try:
@@ -65,10 +65,11 @@ def _say(line: dict[str, object]) -> None:
     sys.stdout.flush()
 
 
-def _listen(progress: JsonProgress, started: threading.Event) -> None:
+def listen(progress: Progress, started: threading.Event | None = None) -> None:
     """Cancel on the line ``cancel``, begin on ``start``; cancel and soon end when standard input closes."""
+    started = started or threading.Event()
 
-    def listen() -> None:
+    def heard() -> None:
         for line in sys.stdin:
             if line.strip() == "cancel":
                 progress.cancel()
@@ -78,7 +79,7 @@ def _listen(progress: JsonProgress, started: threading.Event) -> None:
         time.sleep(_SECONDS_TO_END)
         os._exit(Cancelled.exit_code)
 
-    threading.Thread(target=listen, daemon=True).start()
+    threading.Thread(target=heard, daemon=True).start()
 
 
 if __name__ == "__main__":

@@ -7,15 +7,16 @@ of the network that is judged, and wrong where that detector is wrong in most vi
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from inference.errors import InputError
 from inference.layouts import place, shared_joints
-from inference.perception.crop import region_of_box
+from inference.perception.crop import image_from_crop, region_of_box
 from inference.perception.detector import Detector
 from inference.report.judges import bone_lengths, bone_spread
 from inference.shapes import FloatArray
@@ -32,6 +33,26 @@ BONES = tuple(
     for side in ("left", "right")
     for a, b in (("shoulder", "elbow"), ("elbow", "wrist"), ("hip", "knee"), ("knee", "ankle"))
 )
+
+
+@dataclass(frozen=True, eq=False)
+class ViewErrors:
+    """How far a detector is from the labels of N pictures, px; NaN where it found nothing or nothing is known."""
+
+    joint_names: tuple[str, ...]  # places on the body that detector and labels share
+    error: FloatArray  # (N, J, 2)
+    covariance: FloatArray  # (N, J, 2, 2) as the detector states it
+    truth: FloatArray  # (N, J, 2)
+    crop_from_image: FloatArray  # (N, 2, 2) linear part of the map into the network's input
+    detector_names: tuple[str, ...]  # the same joints as the detector's layout calls them
+
+    def scores(self) -> dict[str, float]:
+        """Return PCK, errors, and whether the stated covariances hold (of what was found); a miss counts as wrong.
+
+        Raises:
+            InputError: shoulders and hips are not among the joints.
+        """
+        return _summary(self.error, self.covariance, self.truth, self.joint_names)
 
 
 def judged_on_views(detector: Detector, views: Sequence[LabelledPicture]) -> dict[str, float]:
@@ -52,26 +73,37 @@ def judged_on_views(detector: Detector, views: Sequence[LabelledPicture]) -> dic
     Raises:
         InputError: the layouts share no torso, or no picture could be used.
     """
-    names, ours, theirs = shared_joints(detector.joint_names, views[0].joint_names if views else ())
-    errors, covariances, truths = [], [], []
-    for view in views:
+    return errors_on_views(detector, ((view.picture.read(), view) for view in views)).scores()
+
+
+def errors_on_views(detector: Detector, views: Iterable[tuple[NDArray[np.uint8], LabelledPicture]]) -> ViewErrors:
+    """Measure what `judged_on_views` sums up; ``views`` are pictures (h, w, 3) RGB with their labels.
+
+    Raises:
+        InputError: no picture could be used.
+    """
+    parts: list[tuple[FloatArray, FloatArray, FloatArray, FloatArray]] = []
+    names: tuple[str, ...] = ()
+    ours = np.zeros(0, np.int64)
+    size = detector.keypoint_card.input.size
+    for image, view in views:
         known = view.xy[np.isfinite(view.xy).all(axis=1)]
         if len(known) < 4:
             continue
-        size = detector.keypoint_card.input.size
+        names, ours, theirs = shared_joints(detector.joint_names, view.joint_names)
         box = np.concatenate([known.min(axis=0), known.max(axis=0)])
         region = region_of_box(box, size[0] / size[1], _ENLARGE)
-        people = detector.settle(view.picture.read(), [region])
+        people = detector.settle(image, [region])
         person = people[0] if people else None
         found = np.full((len(ours), 2), np.nan) if person is None else person.xy[ours]
         covariance = np.full((len(ours), 2, 2), np.nan) if person is None else person.covariance[ours]
-        truth = view.xy[theirs]
-        errors.append(found - truth)
-        covariances.append(covariance)
-        truths.append(truth)
-    if not errors:
+        linear = np.linalg.inv(image_from_crop(region if person is None else person.region, size)[:, :2])
+        parts.append((found - view.xy[theirs], covariance, view.xy[theirs], linear))
+    if not parts:
         raise InputError("no picture has four labelled joints that the detector knows too")
-    return _summary(np.stack(errors), np.stack(covariances), np.stack(truths), tuple(place(name) for name in names))
+    error, covariance, truth, linear = (np.stack(part) for part in zip(*parts, strict=True))
+    own = tuple(detector.joint_names[index] for index in ours)
+    return ViewErrors(tuple(place(name) for name in names), error, covariance, truth, linear, own)
 
 
 def _summary(error: FloatArray, covariance: FloatArray, truth: FloatArray, names: tuple[str, ...]) -> dict[str, float]:

@@ -144,18 +144,28 @@ def card_text(shipped: Shipped, facts: CardFacts, network: Path) -> str:
         "provenance": facts.provenance,
         "person_detector": facts.person_detector,
     }
-    lines = [f"{key} = {_toml(value)}" for key, value in top.items() if value != ""]
-    lines += ["", "[input]", f"name = {_toml(INPUT)}", f"size = {_toml(list(shipped.size))}"]
-    lines += ["", "[outputs]", *(f"{key} = {_toml(value)}" for key, value in shipped.outputs.items())]
+    lines = [f"{key} = {toml_value(value)}" for key, value in top.items() if value != ""]
+    lines += ["", "[input]", f"name = {toml_value(INPUT)}", f"size = {toml_value(list(shipped.size))}"]
+    lines += ["", "[outputs]", *(f"{key} = {toml_value(value)}" for key, value in shipped.outputs.items())]
     if facts.accuracy:
-        lines += ["", "[accuracy]", *(f"{key} = {_toml(value)}" for key, value in facts.accuracy.items())]
+        lines += ["", "[accuracy]", *(f"{key} = {toml_value(value)}" for key, value in facts.accuracy.items())]
     for joint, noise in (facts.noise or {}).items():
         lines += ["", f"[noise.{joint}]"]
-        lines += [f"{key} = {_toml(getattr(noise, key))}" for key in ("sigma_px", "heatmap_scale", "nu")]
+        lines += noise_lines(noise)
     return "\n".join(lines) + "\n"
 
 
-def _toml(value: Any) -> str:
+def noise_lines(noise: KeypointNoise) -> list[str]:
+    """Return the keys of a table ``[noise.JOINT]``; those that are zero by default only where they are not."""
+    always, sometimes = ("sigma_px", "heatmap_scale", "nu"), ("heatmap_sigma_px", "memory_frames", "offset_px")
+    keys = [*always, *(key for key in sometimes if np.any(getattr(noise, key)))]
+    return [f"{key} = {toml_value(getattr(noise, key))}" for key in keys]
+
+
+def toml_value(value: Any) -> str:
+    """Write a value as TOML; numbers with four digits."""
     if isinstance(value, float):
         return repr(float(f"{value:.4g}"))
+    if isinstance(value, tuple):
+        return f"[{', '.join(toml_value(each) for each in value)}]"
     return json.dumps(value, ensure_ascii=False)

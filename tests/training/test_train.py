@@ -10,7 +10,7 @@ from training import train as command
 from training.trainer.loop import Result, TrainingError
 
 # detector_s: test_exporting.py, as a process of its own
-CONFIGS = ("detector_m", "person", "detector_s_cpu", "flow", "spatial_uncertainty")
+CONFIGS = ("detector_m", "person", "detector_s_cpu", "flow", "spatial_uncertainty", "adapt")
 
 
 @pytest.mark.parametrize("name", CONFIGS)

@@ -44,15 +44,16 @@ def read_solved_take(
             raise InputError(f"{take_file} has no view {camera.name!r}, which {solution_file} was solved from")
         view = views[camera.name]
         if view.video is not None:
-            labelled += _labels(view, camera, float(offset), solution.solved, (most_sigma_px, every))
+            labelled += labels_of_view(view, camera, float(offset), solution.solved, (most_sigma_px, every))
     if not labelled:
         raise InputError(f"{take_file}: no view has a video: there are no pictures to label")
     return labelled
 
 
-def _labels(
+def labels_of_view(
     view: View, camera: Camera, offset_s: float, joints: Keypoints3D, limits: tuple[float, int]
 ) -> list[LabelledView]:
+    """Project joints into the frames of a view's video; ``limits``: most sigma px, and each n-th frame."""
     assert view.video is not None  # the caller asked
     most_sigma_px, every = limits
     footage = open_footage(view.name, view.video, view.fps)

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from ..trainer.task import Task
+from .adapt import AdaptTask
 from .flow import FlowTask
 from .keypoints import KeypointTask
 from .persons import PersonTask
 from .spatial import SpatialTask
 
 TASKS: Mapping[str, Mapping[str, type[Task]]] = {
-    "detector": {"keypoints": KeypointTask, "person": PersonTask},
+    "detector": {"keypoints": KeypointTask, "person": PersonTask, "adapt": AdaptTask},
     "flow": {"pose": FlowTask},
     "spatial_uncertainty": {"views": SpatialTask},
 }
