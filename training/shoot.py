@@ -1,8 +1,8 @@
 """What a shoot teaches: a frozen detector sees it from several sides, geometry says where they agree.
 
 The solve runs without one view. Joints on which three views or more agree become labels in the views that took part,
-and in the one that did not. The last part of the frames is held out everywhere. What all views get wrong in the same way
-stays wrong: geometry cannot see it.
+and in the one that did not. The last part of the frames is held out everywhere. What all views get wrong alike stays
+wrong: geometry cannot see it.
 """
 
 from __future__ import annotations
