@@ -116,7 +116,8 @@ def _linear(model: SpatialNetwork, source: Source, samples: int) -> tuple[Points
 
 
 def _row(name: str, rig: Rig, scores: dict[str, float]) -> str:
-    cells = [f"{100 * scores[key]:.1f}" if key in _PERCENT else f"{scores[key]:.2f}" for key in _COLUMNS]
+    values = {key: scores.get(key, math.nan) for key in _COLUMNS}
+    cells = [f"{100 * value:.1f}" if key in _PERCENT else f"{value:.2f}" for key, value in values.items()]
     left_out = f"{scores['left_out_nll']:.2f}" if "left_out_nll" in scores else ""
     return f"| {name} | {rig.name}, {rig.count} views | " + " | ".join([*cells, left_out]) + " |"
 

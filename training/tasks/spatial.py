@@ -255,14 +255,18 @@ def left_out_nll(model: SpatialNetwork, batch: Batch) -> Tensor:
 def spatial_scores(found: Judged) -> dict[str, float]:
     """Summarise errors and calibration: mm; NLL in nats of 1/mm³; coverage as shares of the joints not refused.
 
-    ``sharpness_mm``: geometric mean axis of the scale matrix times the radius of its 50 % ellipsoid is not taken: it is
-    of the covariance, so that Student t and Gaussian compare.
+    ``sharpness_mm`` is the geometric mean axis of the covariance, so that Student t and Gaussian compare. Where every
+    joint is refused there is ``good`` = 0 alone.
     """
     length = 1000 * np.linalg.norm(found.error, axis=-1)
-    inside, eces, nats, sharp = [], [], [], []
-    weights = [int((found.nu == nu).sum()) for nu in np.unique(found.nu)]
+    if not np.isfinite(length).any():
+        return {"good": 0.0}
+    inside, eces, nats, sharp, weights = [], [], [], [], []
     for nu in np.unique(found.nu):
-        rows = found.nu == nu
+        rows = (found.nu == nu) & np.isfinite(length).any(axis=1)
+        if not rows.any():
+            continue
+        weights.append(int(np.isfinite(length[rows]).sum()))
         error, scale = found.error[rows], found.scale[rows]
         inside.append(coverage(error, scale, nu, (0.5, 0.9, 0.95)))
         eces.append(calibration_error(error, scale, nu))
