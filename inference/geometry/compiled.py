@@ -1,436 +1,478 @@
-"""The loops over points of `robust_points` and `reprojection`, compiled, where numba is installed.
+"""The loops over points of `robust_points`, compiled, where numba is installed: all of them are reached from here.
 
-One pass per point instead of one per array operation. The arithmetic is that of the NumPy functions, which stay the
-reference and the fallback; tests compare the two. The first use compiles (some seconds) and numba keeps the machine
-code for later runs. Names: one = (V, 5) rows u, v, uu, uv, vv of one point's keypoints, uu = 0 where not seen.
+The arithmetic is that of the NumPy functions, which stay the reference and the fallback; tests compare the two. The
+first use compiles (some seconds) and numba keeps the machine code for later runs.
+
+Points go through in lanes, n at a time, so that the compiler can use vector instructions: arrays hold rows of `LANES`
+numbers at fixed places, and short loops run over the lanes of a few rows. Rows are laid out one after the other in
+arrays of one dimension, because only so does the compiler see that they do not overlap. Points whose start is
+distrusted are gathered and go through the consensus in lanes of their own.
 """
 
 from __future__ import annotations
 
+import math
+
 import numba  # pyright: ignore[reportMissingImports]  the one optional package
 import numpy as np
 
-from ..shapes import BoolArray, FloatArray
-from ..types import Intrinsics
-from . import projection, robust_points
+from ..shapes import FloatArray, IntArray
+from . import robust_points
+from .compiled_judge import judge as judge
+from .compiled_lanes import FOUND, IN, LANES, OPTIONS, OUT, PAIR, loop
+from .compiled_lens import undistort_with_precision as undistort_with_precision
 from .reprojection import NEAREST_M, Rays
 from .robust_points import Fit
-
-_OPTIONS = {"cache": True, "nogil": True, "error_model": "numpy", "fastmath": {"contract", "arcp", "reassoc", "nsz"}}
-_loop = numba.njit(**_OPTIONS)
-# signatures of the entries: compiled once, for arrays that may be read-only as well as for others
-_IN = {n: numba.types.Array(numba.float64, n, "C", readonly=True) for n in (1, 2, 3)}
-_OUT = {n: numba.types.Array(numba.float64, n, "C") for n in (1, 2)}
-_FLAGS = {n: numba.types.Array(numba.boolean, n, "C") for n in (1, 2)}
-_SEEN = numba.types.Array(numba.boolean, 1, "C", readonly=True)
-_PAIR, _MATRICES = numba.types.UniTuple(numba.float64, 2), numba.types.UniTuple(_IN[2], 2)
 
 _RIDGE, _REFINEMENTS = robust_points.RIDGE, robust_points.REFINEMENTS
 _SUSPICIOUS, _WILD = robust_points.SUSPICIOUS, robust_points.WILD
 _NATS, _APART, _SIGMAS = robust_points.AMBIGUOUS_NATS, robust_points.APART_M**2, robust_points.APART_SIGMAS**2
-_SETTLED = 1e-12  # m², of a step: those that would follow are shorter than a micrometre
-_RELIANCE = robust_points.RELIANCE_M**-2
-_NEWTON_STEPS, _CONVERGED = projection.NEWTON_STEPS, projection.CONVERGED
+_RELIANCE, _FLAT = robust_points.RELIANCE_M**-2, robust_points.FLAT
+# Places in the scratch w: the point; where depths are taken for the linear terms; normal equations (the first six
+# also the information); how many views, their worst or total distance, an enlargement, a mark, the best score.
+_POINT, _DEPTH, _SUM = 0, 3 * LANES, 6 * LANES
+_COUNT, _TOTAL, _ENLARGE, _MARK, _BEST = (row * LANES for row in (15, 16, 17, 18, 19))
+_FIXED = 20 * LANES
+# Places in a view's keypoints: u, v, uu, uv, vv (uu = 0 where not seen), squared distance from the point.
+_U, _V, _UU, _UV, _VV, _DELTA = (row * LANES for row in range(6))
+_Camera = tuple[float, float, float, float, float, float, float, float, float, float, float, float]
 
 
 def fit(rays: Rays, nu: float, limit: float) -> Fit:
     """Estimate points, each alone: `robust_points.fit`, compiled."""
     views, count = rays.u.shape
-    points, information = np.empty((3, count)), np.empty((6, count))
-    agreeing, total = np.empty((views, count), bool), np.empty(count)
-    ambiguous, reliant = np.empty(count, bool), np.empty(count, bool)
-    observed = np.ascontiguousarray(np.stack([rays.u, rays.v, rays.uu, rays.uv, rays.vv]))
-    _fit(
-        np.ascontiguousarray(rays.R),
-        np.ascontiguousarray(rays.t),
-        observed,
-        (float(nu), float(limit)),
-        (points, information, agreeing, total, ambiguous, reliant),
+    found = Fit(
+        points=np.empty((3, count)),
+        information=np.empty((6, count)),
+        seen=np.empty(count, np.int64),
+        agreeing=np.empty(count, np.int64),
+        total=np.empty(count),
+        ambiguous=np.zeros(count, bool),
+        reliant=np.empty(count, bool),
     )
-    return Fit(points, information, agreeing, total, ambiguous, reliant)
+    _fit(_cameras(rays), _observed(rays), (float(nu), float(limit)), tuple(found))
+    return found
 
 
-def undistort_with_precision(
-    lens: Intrinsics,
-    xy: FloatArray,  # (N, 2) px
-    covariance: FloatArray,  # (N, 2, 2) px²
-    seen: BoolArray,  # (N,)
-) -> FloatArray:
-    """Undistort pixels of a polynomial lens and carry their precision along.
-
-    Args:
-        lens: distortion by OpenCV's model with up to 8 coefficients.
-        xy: pixels.
-        covariance: positive definite where seen.
-        seen: which pixels count.
-
-    Returns:
-        (5, N) normalised u, v and their precision's uu, uv, vv; 0 where not seen or where no point maps to the pixel.
-    """
-    result = np.empty((5, len(xy)))
-    matrices = (lens.K, np.linalg.inv(lens.K))
-    limit = float(projection.largest_radius(lens))
-    coefficients = np.r_[lens.distortion, np.zeros(8)][:8]
-    contiguous = np.ascontiguousarray
-    _undistort(matrices, coefficients, limit, (contiguous(xy), contiguous(covariance), contiguous(seen)), result)
+def freedom(rays: Rays, points: FloatArray, nu: float) -> FloatArray:
+    """Return each residual's own degrees of freedom (V, N): `robust_points.curvature`, compiled."""
+    result = np.empty(rays.u.shape)
+    _freedom(_cameras(rays), _observed(rays), np.ascontiguousarray(points), float(nu), result)
     return result
 
 
-@_loop
-def _start(
-    R: FloatArray, t: FloatArray, one: FloatArray, nu: float, work: tuple[FloatArray, ...], point: FloatArray
-) -> bool:
-    """Set the point before refinement; return whether another one explains the views as well."""
-    terms, proposals, s, row_u, row_v = work
-    views = len(R)
-    for by_depth in (False, True):
-        _linear_terms(R, t, one, (by_depth, point, (row_u, row_v)), terms)
-        point[0], point[1], point[2] = _solve_views(terms, -1, -1, s)
-    seen, worst = 0, 0.0
-    for view in range(views):
-        if one[view, 2] > 0:
-            seen += 1
-        worst = max(worst, _distance(R[view], t[view], one[view], point))
-    if seen < 3 or not worst > _SUSPICIOUS:
-        return False
-    return _consensus(R, t, one, nu, (terms, proposals, s), point)
+def _cameras(rays: Rays) -> FloatArray:
+    return np.concatenate([rays.R.reshape(len(rays.R), 9), rays.t], axis=1)
 
 
-@_loop
-def _linear_terms(
-    R: FloatArray,
-    t: FloatArray,
-    one: FloatArray,
-    at: tuple[bool, FloatArray, tuple[FloatArray, FloatArray]],
-    terms: FloatArray,
+def _observed(rays: Rays) -> tuple[FloatArray, ...]:
+    return tuple(np.asarray(getattr(rays, name), float) for name in ("u", "v", "uu", "uv", "vv"))
+
+
+@loop
+def _camera(cameras: FloatArray, view: int) -> _Camera:
+    c = cameras[view]
+    return c[0], c[1], c[2], c[3], c[4], c[5], c[6], c[7], c[8], c[9], c[10], c[11]
+
+
+@loop
+def _fill(to: FloatArray, start: int, stop: int, value: float) -> None:
+    for k in range(start, stop):
+        to[k] = value
+
+
+@loop
+def _copy(source: FloatArray, start: int, to: FloatArray, at: int, n: int) -> None:
+    for k in range(n):
+        to[at + k] = source[start + k]
+
+
+@loop
+def _linear(camera: _Camera, o: FloatArray, w: FloatArray, to: FloatArray, by_depth: bool, n: int) -> None:
+    """Add the normal equations of one view's keypoints o to nine rows."""
+    a, b, c, d, e, f, g, h, i, t_x, t_y, t_z = camera
+    for k in range(n):
+        u, v = o[_U + k], o[_V + k]
+        depth = g * w[_DEPTH + k] + h * w[_DEPTH + LANES + k] + i * w[_DEPTH + 2 * LANES + k] + t_z
+        depth = depth if depth > 0.1 else 0.1
+        weight = 1.0 / (depth * depth) if by_depth else 1.0
+        uu, uv, vv = weight * o[_UU + k], weight * o[_UV + k], weight * o[_VV + k]
+        u_x, u_y, u_z = a - g * u, b - h * u, c - i * u
+        v_x, v_y, v_z = d - g * v, e - h * v, f - i * v
+        right_u, right_v = u * t_z - t_x, v * t_z - t_y
+        p_x, p_y, p_z = uu * u_x + uv * v_x, uu * u_y + uv * v_y, uu * u_z + uv * v_z
+        q_x, q_y, q_z = uv * u_x + vv * v_x, uv * u_y + vv * v_y, uv * u_z + vv * v_z
+        to[k] += p_x * u_x + q_x * v_x
+        to[LANES + k] += p_x * u_y + q_x * v_y
+        to[2 * LANES + k] += p_x * u_z + q_x * v_z
+        to[3 * LANES + k] += p_y * u_y + q_y * v_y
+        to[4 * LANES + k] += p_y * u_z + q_y * v_z
+        to[5 * LANES + k] += p_z * u_z + q_z * v_z
+        to[6 * LANES + k] += p_x * right_u + q_x * right_v
+        to[7 * LANES + k] += p_y * right_u + q_y * right_v
+        to[8 * LANES + k] += p_z * right_u + q_z * right_v
+
+
+@loop
+def _solve(s: FloatArray, to: FloatArray, add: bool, n: int) -> None:
+    """Solve normal equations with the ridge; set three rows to the solution, or add it to them."""
+    for k in range(n):
+        ridge = _RIDGE * (s[k] + s[3 * LANES + k] + s[5 * LANES + k]) + 1e-300
+        xx, xy, xz = s[k] + ridge, s[LANES + k], s[2 * LANES + k]
+        yy, yz, zz = s[3 * LANES + k] + ridge, s[4 * LANES + k], s[5 * LANES + k] + ridge
+        a, b, c = yy * zz - yz * yz, xz * yz - xy * zz, xy * yz - xz * yy
+        determinant = xx * a + xy * b + xz * c
+        inverse = 1.0 / determinant if abs(determinant) > 1e-300 else np.nan
+        d, e, f = xx * zz - xz * xz, xy * xz - xx * yz, xx * yy - xy * xy
+        x, y, z = s[6 * LANES + k], s[7 * LANES + k], s[8 * LANES + k]
+        to[k] = (a * x + b * y + c * z) * inverse + (to[k] if add else 0.0)
+        to[LANES + k] = (b * x + d * y + e * z) * inverse + (to[LANES + k] if add else 0.0)
+        to[2 * LANES + k] = (c * x + e * y + f * z) * inverse + (to[2 * LANES + k] if add else 0.0)
+
+
+@loop
+def _distances(camera: _Camera, o: FloatArray, at: FloatArray, n: int) -> None:
+    """Set the squared distances of a view's keypoints from points."""
+    a, b, c, d, e, f, g, h, i, t_x, t_y, t_z = camera
+    for k in range(n):
+        x, y, z = at[k], at[LANES + k], at[2 * LANES + k]
+        depth = g * x + h * y + i * z + t_z
+        inverse = 1.0 / (depth if depth > NEAREST_M else NEAREST_M)
+        u = o[_U + k] - (a * x + b * y + c * z + t_x) * inverse
+        v = o[_V + k] - (d * x + e * y + f * z + t_y) * inverse
+        o[_DELTA + k] = u * (o[_UU + k] * u + 2 * o[_UV + k] * v) + o[_VV + k] * v * v
+
+
+@loop
+def _refine(camera: _Camera, o: FloatArray, w: FloatArray, nu: float, n: int) -> None:
+    """Add one view's terms of an IRLS Gauss-Newton step to the normal equations."""
+    a, b, c, d, e, f, g, h, i, t_x, t_y, t_z = camera
+    for k in range(n):
+        x, y, z = w[_POINT + k], w[_POINT + LANES + k], w[_POINT + 2 * LANES + k]
+        depth = g * x + h * y + i * z + t_z
+        depth = depth if depth > NEAREST_M else NEAREST_M
+        inverse = 1.0 / depth
+        to_u, to_v = (a * x + b * y + c * z + t_x) * inverse, (d * x + e * y + f * z + t_y) * inverse
+        u, v = o[_U + k] - to_u, o[_V + k] - to_v
+        uu, uv, vv = o[_UU + k], o[_UV + k], o[_VV + k]
+        heavy = (nu + 2) / (nu + u * (uu * u + 2 * uv * v) + vv * v * v) * inverse * inverse
+        uu, uv, vv = heavy * uu, heavy * uv, heavy * vv
+        # slopes and residuals times the depth
+        u, v = u * depth, v * depth
+        u_x, u_y, u_z = a - g * to_u, b - h * to_u, c - i * to_u
+        v_x, v_y, v_z = d - g * to_v, e - h * to_v, f - i * to_v
+        p_x, p_y, p_z = uu * u_x + uv * v_x, uu * u_y + uv * v_y, uu * u_z + uv * v_z
+        q_x, q_y, q_z = uv * u_x + vv * v_x, uv * u_y + vv * v_y, uv * u_z + vv * v_z
+        w[_SUM + k] += p_x * u_x + q_x * v_x
+        w[_SUM + LANES + k] += p_x * u_y + q_x * v_y
+        w[_SUM + 2 * LANES + k] += p_x * u_z + q_x * v_z
+        w[_SUM + 3 * LANES + k] += p_y * u_y + q_y * v_y
+        w[_SUM + 4 * LANES + k] += p_y * u_z + q_y * v_z
+        w[_SUM + 5 * LANES + k] += p_z * u_z + q_z * v_z
+        w[_SUM + 6 * LANES + k] += p_x * u + q_x * v
+        w[_SUM + 7 * LANES + k] += p_y * u + q_y * v
+        w[_SUM + 8 * LANES + k] += p_z * u + q_z * v
+
+
+@loop
+def _curvature(camera: _Camera, o: FloatArray, w: FloatArray, part: FloatArray, nu: float, n: int) -> None:
+    """Set six rows to a view's share of the observed information, and add it to the sum."""
+    a, b, c, d, e, f, g, h, i, t_x, t_y, t_z = camera
+    for k in range(n):
+        x, y, z = w[_POINT + k], w[_POINT + LANES + k], w[_POINT + 2 * LANES + k]
+        depth = g * x + h * y + i * z + t_z
+        inverse = 1.0 / (depth if depth > NEAREST_M else NEAREST_M)
+        to_u, to_v = (a * x + b * y + c * z + t_x) * inverse, (d * x + e * y + f * z + t_y) * inverse
+        u, v = o[_U + k] - to_u, o[_V + k] - to_v
+        uu, uv, vv = o[_UU + k], o[_UV + k], o[_VV + k]
+        pull_u, pull_v = uu * u + uv * v, uv * u + vv * v
+        delta = (u * pull_u + v * pull_v) * w[_ENLARGE + k]
+        share = 1.0 / (nu + delta)
+        cut, other = 2.0 * share, 1.0 / (delta if delta > 1e-12 else 1e-12)
+        cut = (cut if cut < other else other) * w[_ENLARGE + k]
+        heavy = (nu + 2) * share * inverse * inverse
+        uu, uv = heavy * (uu - cut * pull_u * pull_u), heavy * (uv - cut * pull_u * pull_v)
+        vv = heavy * (vv - cut * pull_v * pull_v)
+        u_x, u_y, u_z = a - g * to_u, b - h * to_u, c - i * to_u
+        v_x, v_y, v_z = d - g * to_v, e - h * to_v, f - i * to_v
+        p_x, p_y, p_z = uu * u_x + uv * v_x, uu * u_y + uv * v_y, uu * u_z + uv * v_z
+        q_x, q_y, q_z = uv * u_x + vv * v_x, uv * u_y + vv * v_y, uv * u_z + vv * v_z
+        part[k] = p_x * u_x + q_x * v_x
+        part[LANES + k] = p_x * u_y + q_x * v_y
+        part[2 * LANES + k] = p_x * u_z + q_x * v_z
+        part[3 * LANES + k] = p_y * u_y + q_y * v_y
+        part[4 * LANES + k] = p_y * u_z + q_y * v_z
+        part[5 * LANES + k] = p_z * u_z + q_z * v_z
+    for k in range(6 * LANES):
+        w[_SUM + k] += part[k]
+
+
+@loop
+def _reliance(o: FloatArray, w: FloatArray, part: FloatArray, limit: float, n: int) -> None:
+    """Mark lanes of which the view agrees and without whose part some direction is less sure than the limit."""
+    for k in range(n):
+        xx, yy = w[_SUM + k] - part[k] - _RELIANCE, w[_SUM + 3 * LANES + k] - part[3 * LANES + k] - _RELIANCE
+        zz = w[_SUM + 5 * LANES + k] - part[5 * LANES + k] - _RELIANCE
+        xy, xz = w[_SUM + LANES + k] - part[LANES + k], w[_SUM + 2 * LANES + k] - part[2 * LANES + k]
+        yz = w[_SUM + 4 * LANES + k] - part[4 * LANES + k]
+        minor = xx * yy - xy * xy
+        whole = zz * minor + xz * (xy * yz - yy * xz) - yz * (xx * yz - xy * xz)
+        agrees = (o[_UU + k] > 0) & (o[_DELTA + k] <= limit)
+        sure = (xx > 0) & (minor > 0) & (whole > 0)
+        w[_MARK + k] = 1.0 if agrees & ~sure else w[_MARK + k]
+
+
+@loop
+def _score(
+    cameras: FloatArray,
+    keypoints: FloatArray,
+    w: FloatArray,
+    proposal: FloatArray,
+    usable: FloatArray,
+    nu: float,
+    n: int,
 ) -> None:
-    by_depth, point, (row_u, row_v) = at
-    for view in range(len(R)):
-        u, v, uu, uv, vv = one[view, 0], one[view, 1], one[view, 2], one[view, 3], one[view, 4]
-        weight = 1.0
-        if by_depth:
-            depth = R[view, 2, 0] * point[0] + R[view, 2, 1] * point[1] + R[view, 2, 2] * point[2] + t[view, 2]
-            depth = 0.1 if depth < 0.1 else depth
-            weight = 1.0 / (depth * depth)
-        for k in range(3):
-            row_u[k] = R[view, 0, k] - R[view, 2, k] * u
-            row_v[k] = R[view, 1, k] - R[view, 2, k] * v
-        right_u, right_v = u * t[view, 2] - t[view, 0], v * t[view, 2] - t[view, 1]
-        place = 0
-        for a in range(3):
-            heavy_u = weight * (uu * row_u[a] + uv * row_v[a])
-            heavy_v = weight * (uv * row_u[a] + vv * row_v[a])
-            for b in range(a, 3):
-                terms[view, place] = heavy_u * row_u[b] + heavy_v * row_v[b]
-                place += 1
-            terms[view, 6 + a] = heavy_u * right_u + heavy_v * right_v
+    """Score a proposal by all views (a power of the inverse likelihood) where it is usable, and keep the best."""
+    for k in range(n):
+        proposal[3 * LANES + k] = 1.0 if usable[k] > 0 else np.inf
+    for view in range(len(cameras)):
+        o = keypoints[view]
+        _distances(_camera(cameras, view), o, proposal, n)
+        for k in range(n):
+            delta = o[_DELTA + k]
+            proposal[3 * LANES + k] *= 1.0 + (delta if delta < _WILD else _WILD) / nu
+    for k in range(n):
+        better = proposal[3 * LANES + k] < w[_BEST + k]
+        w[_BEST + k] = proposal[3 * LANES + k] if better else w[_BEST + k]
+        w[_POINT + k] = proposal[k] if better else w[_POINT + k]
+        w[_POINT + LANES + k] = proposal[LANES + k] if better else w[_POINT + LANES + k]
+        w[_POINT + 2 * LANES + k] = proposal[2 * LANES + k] if better else w[_POINT + 2 * LANES + k]
 
 
-@_loop
-def _solve_views(terms: FloatArray, first: int, second: int, s: FloatArray) -> tuple[float, float, float]:
-    """Solve the normal equations of two views together, or of all where first is negative."""
-    s[:] = 0.0
-    for view in range(len(terms)):
-        if first < 0 or view in (first, second):
-            for k in range(9):
-                s[k] += terms[view, k]
-    return _solve(s)
-
-
-@_loop
-def _solve(s: FloatArray) -> tuple[float, float, float]:
-    """Solve with the ridge: s = xx, xy, xz, yy, yz, zz of the matrix, then the right side."""
-    ridge = _RIDGE * (s[0] + s[3] + s[5]) + 1e-300
-    xx, xy, xz, yy, yz, zz = s[0] + ridge, s[1], s[2], s[3] + ridge, s[4], s[5] + ridge
-    a, b, c = yy * zz - yz * yz, xz * yz - xy * zz, xy * yz - xz * yy
-    determinant = xx * a + xy * b + xz * c
-    if not abs(determinant) > 1e-300:
-        return np.nan, np.nan, np.nan
-    d, e, f = xx * zz - xz * xz, xy * xz - xx * yz, xx * yy - xy * xy
-    x, y, z = s[6] / determinant, s[7] / determinant, s[8] / determinant
-    return a * x + b * y + c * z, b * x + d * y + e * z, c * x + e * y + f * z
-
-
-@_loop
-def _residual(
-    R: FloatArray, t: FloatArray, keypoint: FloatArray, point: FloatArray
-) -> tuple[float, float, float, float, float]:
-    """Residual u, v, predicted u, v and 1 / depth in one view."""
-    x, y, z = point[0], point[1], point[2]
-    depth = R[2, 0] * x + R[2, 1] * y + R[2, 2] * z + t[2]
-    inverse = 1.0 / (NEAREST_M if depth < NEAREST_M else depth)
-    u = (R[0, 0] * x + R[0, 1] * y + R[0, 2] * z + t[0]) * inverse
-    v = (R[1, 0] * x + R[1, 1] * y + R[1, 2] * z + t[1]) * inverse
-    return keypoint[0] - u, keypoint[1] - v, u, v, inverse
-
-
-@_loop
-def _distance(R: FloatArray, t: FloatArray, keypoint: FloatArray, point: FloatArray) -> float:
-    u, v, _, _, _ = _residual(R, t, keypoint, point)
-    return u * (keypoint[2] * u + 2 * keypoint[3] * v) + keypoint[4] * v * v
-
-
-@_loop
-def _consensus(
-    R: FloatArray, t: FloatArray, one: FloatArray, nu: float, work: tuple[FloatArray, ...], point: FloatArray
-) -> bool:
-    """Set the best of the points that each pair of views (and all together) propose; return whether it is ambiguous."""
-    terms, proposals, s = work
-    views = len(R)
-    proposals[0, :3] = point  # the linear solution of all views is that of the second pass
-    _score(R, t, one, nu, proposals[0])
-    place, best = 1, 0
+@loop
+def _consensus(cameras: FloatArray, rows: tuple[FloatArray, ...], nu: float, n: int) -> None:
+    """Set the points to the best that each pair of views, or all together, propose; mark the ambiguous ones."""
+    w, keypoints, terms, proposals = rows
+    views = len(cameras)
+    for view in range(views):
+        _fill(terms[view], 0, 9 * LANES, 0.0)
+        _linear(_camera(cameras, view), keypoints[view], w, terms[view], True, n)
+    _copy(w, _POINT, proposals[0], 0, 3 * LANES)
+    _fill(w, _BEST, _FIXED, np.inf)
+    usable = np.ones(LANES)
+    _score(cameras, keypoints, w, proposals[0], usable, nu, n)
+    number, s = 0, w[_SUM : _SUM + 9 * LANES]
     for first in range(views):
         for second in range(first + 1, views):
-            proposals[place, 3] = np.inf
-            if one[first, 2] > 0 and one[second, 2] > 0:
-                x, y, z = _solve_views(terms, first, second, s)
-                proposals[place, 0], proposals[place, 1], proposals[place, 2] = x, y, z
-                _score(R, t, one, nu, proposals[place])
-            if proposals[place, 3] < proposals[best, 3]:
-                best = place
-            place += 1
-    point[:] = proposals[best, :3]
-    return _has_rival(R, t, one, nu, proposals, best)
+            number += 1
+            one, other, a, b = keypoints[first], keypoints[second], terms[first], terms[second]
+            for k in range(9 * LANES):
+                s[k] = a[k] + b[k]
+            _solve(s, proposals[number], False, n)
+            for k in range(n):
+                usable[k] = min(one[_UU + k], other[_UU + k])
+            _score(cameras, keypoints, w, proposals[number], usable, nu, n)
+    _fill(w, _ENLARGE, _MARK, 1.0)
+    _fill(w, _MARK, _BEST, 0.0)
+    _fill(w, _SUM, _COUNT, 0.0)
+    for view in range(views):
+        _curvature(_camera(cameras, view), keypoints[view], w, terms[view], nu, n)
+    for rival in proposals:
+        _mark_rival(w, rival, math.exp(2 * _NATS / (nu + 2)), n)
 
 
-@_loop
-def _score(R: FloatArray, t: FloatArray, one: FloatArray, nu: float, proposal: FloatArray) -> None:
-    """Set the last element to the negative log likelihood of the first three."""
-    score = 0.0
-    for view in range(len(R)):
-        score += np.log1p(min(_distance(R[view], t[view], one[view], proposal), _WILD) / nu)
-    proposal[3] = 0.5 * (nu + 2) * score
+@loop
+def _mark_rival(w: FloatArray, rival: FloatArray, close: float, n: int) -> None:
+    for k in range(n):
+        x, y = rival[k] - w[_POINT + k], rival[LANES + k] - w[_POINT + LANES + k]
+        z = rival[2 * LANES + k] - w[_POINT + 2 * LANES + k]
+        xx, xy, xz = w[_SUM + k], w[_SUM + LANES + k], w[_SUM + 2 * LANES + k]
+        yy, yz, zz = w[_SUM + 3 * LANES + k], w[_SUM + 4 * LANES + k], w[_SUM + 5 * LANES + k]
+        sigmas = x * (xx * x + 2 * xy * y + 2 * xz * z) + y * (yy * y + 2 * yz * z) + zz * z * z
+        apart = (x * x + y * y + z * z > _APART) & (sigmas > _SIGMAS)
+        likely = rival[3 * LANES + k] < w[_BEST + k] * close
+        w[_MARK + k] = 1.0 if apart & likely else w[_MARK + k]
 
 
-@_loop
-def _has_rival(R: FloatArray, t: FloatArray, one: FloatArray, nu: float, proposals: FloatArray, best: int) -> bool:
-    part, m = np.empty(6), np.zeros(6)
-    for view in range(len(R)):
-        _curvature(R[view], t[view], one[view], (nu, 1.0), proposals[best], part)
-        for k in range(6):
-            m[k] += part[k]
-    for k in range(len(proposals)):
-        if proposals[k, 3] - proposals[best, 3] < _NATS:
-            x, y, z = (
-                proposals[k, 0] - proposals[best, 0],
-                proposals[k, 1] - proposals[best, 1],
-                proposals[k, 2] - proposals[best, 2],
-            )
-            sigmas = x * (m[0] * x + 2 * m[1] * y + 2 * m[2] * z) + y * (m[3] * y + 2 * m[4] * z) + m[5] * z * z
-            if x * x + y * y + z * z > _APART and sigmas > _SIGMAS:
-                return True
-    return False
+@loop
+def _start(cameras: FloatArray, keypoints: FloatArray, w: FloatArray, n: int) -> None:
+    """Set the linear solution by depth, the depths it was weighted by, views that see it and the worst distance."""
+    s = w[_SUM : _SUM + 9 * LANES]
+    for by_depth in (False, True):
+        _fill(w, _SUM, _COUNT, 0.0)
+        for view in range(len(cameras)):
+            _linear(_camera(cameras, view), keypoints[view], w, s, by_depth, n)
+        _solve(s, w[_POINT:_DEPTH] if by_depth else w[_DEPTH:_SUM], False, n)
+    _fill(w, _COUNT, _ENLARGE, 0.0)
+    for view in range(len(cameras)):
+        o = keypoints[view]
+        _distances(_camera(cameras, view), o, w[_POINT:_DEPTH], n)
+        for k in range(n):
+            w[_COUNT + k] += 1.0 if o[_UU + k] > 0 else 0.0
+            w[_TOTAL + k] = o[_DELTA + k] if o[_DELTA + k] > w[_TOTAL + k] else w[_TOTAL + k]
 
 
-@_loop
-def _refine(
-    R: FloatArray, t: FloatArray, one: FloatArray, nu: float, point: FloatArray, scratch: tuple[FloatArray, ...]
-) -> float:
-    """Move the point by one IRLS Gauss-Newton step; return the step's squared length."""
-    s, by_u, by_v = scratch
-    s[:] = 0.0
-    for view in range(len(R)):
-        uu, uv, vv = one[view, 2], one[view, 3], one[view, 4]
-        u, v, predicted_u, predicted_v, inverse = _residual(R[view], t[view], one[view], point)
-        weight = (nu + 2) / (nu + u * (uu * u + 2 * uv * v) + vv * v * v)
-        for k in range(3):
-            by_u[k] = (R[view, 0, k] - R[view, 2, k] * predicted_u) * inverse
-            by_v[k] = (R[view, 1, k] - R[view, 2, k] * predicted_v) * inverse
-        place = 0
-        for a in range(3):
-            heavy_u, heavy_v = weight * (uu * by_u[a] + uv * by_v[a]), weight * (uv * by_u[a] + vv * by_v[a])
-            for b in range(a, 3):
-                s[place] += heavy_u * by_u[b] + heavy_v * by_v[b]
-                place += 1
-            s[6 + a] += heavy_u * u + heavy_v * v
-    x, y, z = _solve(s)
-    point[0] += x
-    point[1] += y
-    point[2] += z
-    return x * x + y * y + z * z
-
-
-@_loop
-def _curvature(
-    R: FloatArray,
-    t: FloatArray,
-    keypoint: FloatArray,
-    curve: tuple[float, float],
-    point: FloatArray,
-    part: FloatArray,
-) -> None:
-    """Set one view's share of the observed information; curve = nu and the factor on the squared distance."""
-    nu, enlarge = curve
-    uu, uv, vv = keypoint[2], keypoint[3], keypoint[4]
-    u, v, predicted_u, predicted_v, inverse = _residual(R, t, keypoint, point)
-    delta = (u * (uu * u + 2 * uv * v) + vv * v * v) * enlarge
-    weight = (nu + 2) / (nu + delta)
-    cut = min(2 / (nu + delta), 1 / max(delta, 1e-12)) * enlarge
-    pull_u, pull_v = uu * u + uv * v, uv * u + vv * v
-    uu, uv, vv = (
-        weight * (uu - cut * pull_u * pull_u),
-        weight * (uv - cut * pull_u * pull_v),
-        weight * (vv - cut * pull_v * pull_v),
-    )
-    place = 0
-    for a in range(3):
-        u_a, v_a = (R[0, a] - R[2, a] * predicted_u) * inverse, (R[1, a] - R[2, a] * predicted_v) * inverse
-        along_u, along_v = uu * u_a + uv * v_a, uv * u_a + vv * v_a
-        for b in range(a, 3):
-            u_b, v_b = (R[0, b] - R[2, b] * predicted_u) * inverse, (R[1, b] - R[2, b] * predicted_v) * inverse
-            part[place] = along_u * u_b + along_v * v_b
-            place += 1
-
-
-@_loop
-def _conclude(
-    R: FloatArray,
-    t: FloatArray,
-    one: FloatArray,
-    limits: tuple[float, float],
-    point: FloatArray,
-    out: tuple[FloatArray, ...],
-) -> tuple[float, bool]:
-    """Set parts, agreeing views and information; return the agreeing views' squared distance and whether reliant."""
+@loop
+def _finish(cameras: FloatArray, rows: tuple[FloatArray, ...], limits: tuple[float, float], n: int) -> None:
+    """Refine the points; set views that agree, their total, the information, and whether one view decides."""
+    w, keypoints, parts, _ = rows
     nu, limit = limits
-    parts, agreeing, information = out
-    views, count, total = len(R), 0, 0.0
-    for view in range(views):
-        delta = _distance(R[view], t[view], one[view], point)
-        agreeing[view] = one[view, 2] > 0 and delta <= limit
-        if agreeing[view]:
-            count += 1
-            total += delta
-    enlarge = 2 * count / max(2 * count - 3, 1)
-    for k in range(6):
-        information[k] = 0.0
-    for view in range(views):
-        _curvature(R[view], t[view], one[view], (nu, enlarge), point, parts[view])
-        for k in range(6):
-            information[k] += parts[view, k]
-    reliant = False
-    for view in range(views):
-        if agreeing[view] and not _sure_without(information, parts[view]):
-            reliant = True
-    return total, reliant
-
-
-@_loop
-def _sure_without(information: FloatArray, part: FloatArray) -> bool:
-    """Whether the rest of the information leaves no direction less sure than the reliance limit."""
-    xx, yy, zz = information[0] - part[0] - _RELIANCE, information[3] - part[3] - _RELIANCE, 0.0
-    xy, xz, yz = information[1] - part[1], information[2] - part[2], information[4] - part[4]
-    zz = information[5] - part[5] - _RELIANCE
-    minor = xx * yy - xy * xy
-    return xx > 0 and minor > 0 and zz * minor + xz * (xy * yz - yy * xz) - yz * (xx * yz - xy * xz) > 0
-
-
-@_loop
-def _newton(
-    coefficients: FloatArray, limit: float, target_x: float, target_y: float
-) -> tuple[float, float, tuple[float, float, float, float]]:
-    """Undistorted x, y and the lens's derivatives there."""
-    x, y = target_x, target_y
-    u, v, slopes = _lens(coefficients, x, y)
-    for _ in range(_NEWTON_STEPS):
-        u, v = u - target_x, v - target_y
-        if not max(abs(u), abs(v)) > _CONVERGED:
-            break
-        a, b, c, d = slopes
-        determinant = a * d - b * c
-        determinant = 1e-9 if abs(determinant) < 1e-9 else determinant
-        x, y = x - (d * u - b * v) / determinant, y - (a * v - c * u) / determinant
-        shrink = min(1.0, limit / max(np.sqrt(x * x + y * y), 1e-12))
-        x, y = x * shrink, y * shrink
-        u, v, slopes = _lens(coefficients, x, y)
-    u, v, slopes = _lens(coefficients, x, y)
-    u, v = u - target_x, v - target_y
-    near = np.sqrt(u * u + v * v) < 1e-9 * (1 + np.sqrt(target_x * target_x + target_y * target_y))
-    if near and x * x + y * y < limit * limit:
-        return x, y, slopes
-    return np.nan, np.nan, slopes
-
-
-@_loop
-def _lens(coefficients: FloatArray, x: float, y: float) -> tuple[float, float, tuple[float, float, float, float]]:
-    """Distorted x, y and du/dx, du/dy, dv/dx, dv/dy."""
-    k1, k2, p1, p2 = coefficients[0], coefficients[1], coefficients[2], coefficients[3]
-    k3, k4, k5, k6 = coefficients[4], coefficients[5], coefficients[6], coefficients[7]
-    r2 = x * x + y * y
-    below = 1 + r2 * (k4 + r2 * (k5 + r2 * k6))
-    radial = (1 + r2 * (k1 + r2 * (k2 + r2 * k3))) / below
-    slope = (k1 + r2 * (2 * k2 + r2 * 3 * k3) - radial * (k4 + r2 * (2 * k5 + r2 * 3 * k6))) / below
-    cross = 2 * x * y * slope + 2 * p1 * x + 2 * p2 * y
-    u = x * radial + 2 * p1 * x * y + p2 * (r2 + 2 * x * x)
-    v = y * radial + p1 * (r2 + 2 * y * y) + 2 * p2 * x * y
-    u_x = radial + 2 * x * x * slope + 2 * p1 * y + 6 * p2 * x
-    v_y = radial + 2 * y * y * slope + 6 * p1 * y + 2 * p2 * x
-    return u, v, (u_x, cross, cross, v_y)
-
-
-@numba.njit(
-    numba.void(
-        _IN[3], _IN[2], _IN[3], _PAIR, numba.types.Tuple((_OUT[2], _OUT[2], _FLAGS[2], _OUT[1], _FLAGS[1], _FLAGS[1]))
-    ),
-    **_OPTIONS,
-)
-def _fit(
-    R: FloatArray,
-    t: FloatArray,
-    observed: FloatArray,
-    limits: tuple[float, float],
-    out: tuple[FloatArray, ...],
-) -> None:
-    nu, limit = limits
-    points, information, agreeing, total, ambiguous, reliant = out
-    views, count = observed.shape[1:]
-    one, point = np.empty((views, 5)), np.empty(3)
-    terms, parts = np.empty((views, 9)), np.empty((views, 6))
-    proposals = np.empty((1 + views * (views - 1) // 2, 4))
-    scratch = (np.empty(9), np.empty(3), np.empty(3))
-    for i in range(count):
+    views, s = len(cameras), w[_SUM : _SUM + 9 * LANES]
+    for _ in range(_REFINEMENTS):
+        _fill(w, _SUM, _COUNT, 0.0)
         for view in range(views):
-            for k in range(5):
-                one[view, k] = observed[k, view, i]
-        ambiguous[i] = _start(R, t, one, nu, (terms, proposals, scratch[0], scratch[1], scratch[2]), point)
-        for _ in range(_REFINEMENTS):
-            if _refine(R, t, one, nu, point, scratch) < _SETTLED:
-                break
-        total[i], reliant[i] = _conclude(R, t, one, (nu, limit), point, (parts, agreeing[:, i], information[:, i]))
-        for k in range(3):
-            points[k, i] = point[k]
+            _refine(_camera(cameras, view), keypoints[view], w, nu, n)
+        _solve(s, w[_POINT:_DEPTH], True, n)
+    _fill(w, _COUNT, _ENLARGE, 0.0)
+    for view in range(views):
+        o = keypoints[view]
+        _distances(_camera(cameras, view), o, w[_POINT:_DEPTH], n)
+        for k in range(n):
+            agrees = (o[_UU + k] > 0) & (o[_DELTA + k] <= limit)
+            w[_COUNT + k] += 1.0 if agrees else 0.0
+            w[_TOTAL + k] += o[_DELTA + k] if agrees else 0.0
+    for k in range(n):
+        twice = 2 * w[_COUNT + k]
+        w[_ENLARGE + k] = twice / (twice - 3 if twice > 4 else 1.0)
+        w[_MARK + k] = 0.0
+    _fill(w, _SUM, _COUNT, 0.0)
+    for view in range(views):
+        _curvature(_camera(cameras, view), keypoints[view], w, parts[view], nu, n)
+    for view in range(views):
+        _reliance(keypoints[view], w, parts[view], limit, n)
 
 
-@numba.njit(
-    numba.void(_MATRICES, _IN[1], numba.float64, numba.types.Tuple((_IN[2], _IN[3], _SEEN)), _OUT[2]), **_OPTIONS
-)
-def _undistort(
-    matrices: tuple[FloatArray, FloatArray],
-    coefficients: FloatArray,
-    limit: float,
-    pixels: tuple[FloatArray, FloatArray, BoolArray],
-    out: FloatArray,
+@loop
+def _load(observed: tuple[FloatArray, ...], keypoints: FloatArray, start: int, n: int) -> None:
+    u, v, uu, uv, vv = observed
+    for view in range(len(u)):
+        o = keypoints[view]
+        _copy(u[view], start, o, _U, n)
+        _copy(v[view], start, o, _V, n)
+        _copy(uu[view], start, o, _UU, n)
+        _copy(uv[view], start, o, _UV, n)
+        _copy(vv[view], start, o, _VV, n)
+
+
+@loop
+def _gather(
+    observed: tuple[FloatArray, ...],
+    places: tuple[FloatArray, FloatArray],
+    rows: tuple[FloatArray, ...],
+    chosen: IntArray,
 ) -> None:
-    K, inverse = matrices
-    xy, covariance, seen = pixels
-    out[:] = 0.0
-    for i in range(len(xy)):
-        if not seen[i]:
-            continue
-        target_x = inverse[0, 0] * xy[i, 0] + inverse[0, 1] * xy[i, 1] + inverse[0, 2]
-        target_y = inverse[1, 0] * xy[i, 0] + inverse[1, 1] * xy[i, 1] + inverse[1, 2]
-        x, y, slopes = _newton(coefficients, limit, target_x, target_y)
-        if np.isnan(x):
-            continue
-        out[0, i], out[1, i] = x, y
-        u_x, u_y, v_x, v_y = slopes
-        a, b = K[0, 0] * u_x + K[0, 1] * v_x, K[0, 0] * u_y + K[0, 1] * v_y
-        c, d = K[1, 0] * u_x + K[1, 1] * v_x, K[1, 0] * u_y + K[1, 1] * v_y
-        xx, yy = covariance[i, 0, 0], covariance[i, 1, 1]
-        determinant = xx * yy - covariance[i, 0, 1] * covariance[i, 1, 0]
-        p, r = yy / determinant, xx / determinant
-        q = -(covariance[i, 0, 1] + covariance[i, 1, 0]) / 2 / determinant
-        out[2, i] = a * a * p + 2 * a * c * q + c * c * r
-        out[3, i] = a * b * p + (a * d + b * c) * q + c * d * r
-        out[4, i] = b * b * p + 2 * b * d * q + d * d * r
+    w, keypoints, _, _ = rows
+    u, v, uu, uv, vv = observed
+    depths, points = places
+    for view in range(len(u)):
+        o = keypoints[view]
+        for k, i in enumerate(chosen):
+            o[_U + k], o[_V + k] = u[view, i], v[view, i]
+            o[_UU + k], o[_UV + k], o[_VV + k] = uu[view, i], uv[view, i], vv[view, i]
+    for axis in range(3):
+        for k, i in enumerate(chosen):
+            w[_DEPTH + axis * LANES + k], w[_POINT + axis * LANES + k] = depths[axis, i], points[axis, i]
+
+
+_ROWS = numba.types.Array(numba.float64, 2, "A", readonly=True)
+
+
+@loop
+def _starts(
+    cameras: FloatArray,
+    observed: tuple[FloatArray, ...],
+    rows: tuple[FloatArray, ...],
+    out: tuple[FloatArray, FloatArray, IntArray, IntArray],
+) -> int:
+    """Set points before refinement, the depths they were weighted by, views that see them, and doubtful ones."""
+    w, keypoints, _, _ = rows
+    points, depths, seen, doubtful = out
+    number, count = 0, points.shape[1]
+    for start in range(0, count, LANES):
+        n = min(LANES, count - start)
+        _load(observed, keypoints, start, n)
+        _start(cameras, keypoints, w, n)
+        for axis in range(3):
+            _copy(w, _DEPTH + axis * LANES, depths[axis], start, n)
+            _copy(w, _POINT + axis * LANES, points[axis], start, n)
+        for k in range(n):
+            seen[start + k] = int(w[_COUNT + k])
+            if w[_COUNT + k] > 2 and w[_TOTAL + k] > _SUSPICIOUS:
+                doubtful[number] = start + k
+                number += 1
+    return number
+
+
+@numba.njit(numba.void(IN[2], numba.types.UniTuple(_ROWS, 5), PAIR, numba.types.Tuple(FOUND)), **OPTIONS)
+def _fit(
+    cameras: FloatArray, observed: tuple[FloatArray, ...], limits: tuple[float, float], out: tuple[FloatArray, ...]
+) -> None:
+    points, information, seen, agreeing, total, ambiguous, reliant = out
+    views, count = observed[0].shape
+    w, keypoints, terms = np.zeros(_FIXED), np.zeros((views, 6 * LANES)), np.zeros((views, 9 * LANES))
+    rows = (w, keypoints, terms, np.zeros((1 + views * (views - 1) // 2, 4 * LANES)))
+    depths, doubtful = np.empty((3, count)), np.empty(count, np.int64)
+    number = _starts(cameras, observed, rows, (points, depths, seen, doubtful))
+    for start in range(0, number, LANES):
+        chosen = doubtful[start : min(start + LANES, number)]
+        _gather(observed, (depths, points), rows, chosen)
+        _consensus(cameras, rows, limits[0], len(chosen))
+        for k, i in enumerate(chosen):
+            ambiguous[i] = w[_MARK + k] > 0
+            for axis in range(3):
+                points[axis, i] = w[_POINT + axis * LANES + k]
+    for start in range(0, count, LANES):
+        n = min(LANES, count - start)
+        _load(observed, keypoints, start, n)
+        for axis in range(3):
+            _copy(points[axis], start, w, _POINT + axis * LANES, n)
+        _finish(cameras, rows, limits, n)
+        for axis in range(3):
+            _copy(w, _POINT + axis * LANES, points[axis], start, n)
+        for row in range(6):
+            _copy(w, _SUM + row * LANES, information[row], start, n)
+        for k in range(n):
+            agreeing[start + k], total[start + k] = int(w[_COUNT + k]), w[_TOTAL + k]
+            reliant[start + k] = w[_MARK + k] > 0
+
+
+@loop
+def _trace(s: FloatArray, part: FloatArray, out: FloatArray, start: int, n: int) -> None:
+    """Set the degrees of freedom, 2 - trace(part · sum⁻¹), of all lanes."""
+    for k in range(n):
+        xx, xy, xz, yy, yz, zz = (
+            s[k],
+            s[LANES + k],
+            s[2 * LANES + k],
+            s[3 * LANES + k],
+            s[4 * LANES + k],
+            s[5 * LANES + k],
+        )
+        a, b, c = yy * zz - yz * yz, xz * yz - xy * zz, xy * yz - xz * yy
+        determinant = xx * a + xy * b + xz * c
+        size = (xx + yy + zz) / 3
+        inverse = 1.0 / determinant if determinant > _FLAT * size * size * size else np.nan
+        d, e, f = xx * zz - xz * xz, xy * xz - xx * yz, xx * yy - xy * xy
+        diagonal = part[k] * a + part[3 * LANES + k] * d + part[5 * LANES + k] * f
+        rest = part[LANES + k] * b + part[2 * LANES + k] * c + part[4 * LANES + k] * e
+        out[start + k] = 2.0 - (diagonal + 2.0 * rest) * inverse
+
+
+@numba.njit(numba.void(IN[2], numba.types.UniTuple(_ROWS, 5), IN[2], numba.float64, OUT[2]), **OPTIONS)
+def _freedom(
+    cameras: FloatArray, observed: tuple[FloatArray, ...], points: FloatArray, nu: float, out: FloatArray
+) -> None:
+    views, count = observed[0].shape
+    w, keypoints, parts = np.zeros(_FIXED), np.zeros((views, 6 * LANES)), np.zeros((views, 9 * LANES))
+    _fill(w, _ENLARGE, _MARK, 1.0)
+    s = w[_SUM : _SUM + 9 * LANES]
+    for start in range(0, count, LANES):
+        n = min(LANES, count - start)
+        _load(observed, keypoints, start, n)
+        for axis in range(3):
+            _copy(points[axis], start, w, _POINT + axis * LANES, n)
+        _fill(w, _SUM, _COUNT, 0.0)
+        for view in range(views):
+            _curvature(_camera(cameras, view), keypoints[view], w, parts[view], nu, n)
+        for view in range(views):
+            _trace(s, parts[view], out[view], start, n)

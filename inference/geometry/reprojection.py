@@ -87,12 +87,16 @@ def rays_from_keypoints(
     """
     _check_views(rig, views)
     loops = loops_for(len(views) * views[0].score.size, compiled)
+    values = np.empty((5, len(views), views[0].score.size))
+
+    def read(number: int) -> None:
+        _one_view(rig.cameras[number].intrinsics, views[number], min_score, loops, values[:, number])
+
     with ThreadPoolExecutor() as pool:
-        lenses = [camera.intrinsics for camera in rig.cameras]
-        columns = list(pool.map(lambda lens, view: _one_view(lens, view, min_score, loops), lenses, views))
-    u, v, uu, uv, vv, seen = (np.stack(column) for column in zip(*columns, strict=True))
-    poses = np.stack([camera.R for camera in rig.cameras]), np.stack([camera.t for camera in rig.cameras])
-    return Rays(*poses, u, v, uu, uv, vv, seen)
+        list(pool.map(read, range(len(views))))
+    R, t = np.stack([camera.R for camera in rig.cameras]), np.stack([camera.t for camera in rig.cameras])
+    u, v, uu, uv, vv = values
+    return Rays(R, t, u, v, uu, uv, vv, uu > 0)
 
 
 def _check_views(rig: CameraRig, views: Sequence[Keypoints2D]) -> None:
@@ -109,19 +113,20 @@ def _check_views(rig: CameraRig, views: Sequence[Keypoints2D]) -> None:
 
 
 def _one_view(
-    lens: Intrinsics, keypoints: Keypoints2D, min_score: float, loops: ModuleType | None
-) -> tuple[FloatArray, ...]:
+    lens: Intrinsics, keypoints: Keypoints2D, min_score: float, loops: ModuleType | None, out: FloatArray
+) -> None:
+    """Set (5, N) normalised u, v and their precision's uu, uv, vv; 0 where not seen."""
     xy, covariance = keypoints.xy.reshape(-1, 2), keypoints.covariance.reshape(-1, 2, 2)
     seen = np.isfinite(xy[:, 0]) & np.isfinite(xy[:, 1]) & (keypoints.score.reshape(-1) >= min_score)
-    _check_covariances(keypoints, covariance, seen)
     polynomial = lens.distortion_model == "opencv" and not lens.distortion[8:].any()
     if loops is not None and polynomial:
-        values = loops.undistort_with_precision(lens, xy, covariance, seen)
-    else:
-        values = np.zeros((5, len(xy)))
-        values[:, seen] = _undistort_with_precision(lens, xy[seen], covariance[seen])
-        values[:, ~np.isfinite(values[0])] = 0.0
-    return (*values, values[2] > 0)
+        if loops.undistort_with_precision(lens, xy, covariance, seen, out) >= 0:
+            _check_covariances(keypoints, covariance, seen)
+        return
+    _check_covariances(keypoints, covariance, seen)
+    out[:] = 0.0
+    out[:, seen] = _undistort_with_precision(lens, xy[seen], covariance[seen])
+    out[:, ~np.isfinite(out[0])] = 0.0
 
 
 def _check_covariances(keypoints: Keypoints2D, covariance: FloatArray, seen: BoolArray) -> None:
@@ -188,6 +193,12 @@ def invert_symmetric(matrix: FloatArray) -> FloatArray:
     rest = (xx * zz - xz * xz, xy * xz - xx * yz, xx * yy - xy * xy)
     determinant = np.where(np.abs(determinant) > 1e-300, determinant, np.nan)
     return np.stack([a, b, c, *rest]) / determinant
+
+
+def determinant(matrix: FloatArray) -> FloatArray:
+    """(N,) determinants of symmetric matrices (6, N)."""
+    xx, xy, xz, yy, yz, zz = matrix
+    return xx * (yy * zz - yz * yz) + xy * (xz * yz - xy * zz) + xz * (xy * yz - xz * yy)
 
 
 def apply_symmetric(matrix: FloatArray, vector: FloatArray) -> FloatArray:

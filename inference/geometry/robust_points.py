@@ -15,14 +15,25 @@ from typing import NamedTuple
 import numpy as np
 from scipy.integrate import quad
 
-from ..shapes import BoolArray, FloatArray
-from .reprojection import Rays, apply_symmetric, invert_symmetric, outer, residual, squared_distances
+from ..shapes import BoolArray, FloatArray, IntArray
+from ..types import Flag
+from .reprojection import (
+    Rays,
+    apply_symmetric,
+    determinant,
+    full_matrix,
+    invert_symmetric,
+    outer,
+    residual,
+    squared_distances,
+)
 
 RIDGE = 1e-6  # relative; keeps parallel rays finite (see SEEDS: a gradient of an SVD does not)
 REFINEMENTS = 4
 SUSPICIOUS = 12.0  # squared sigmas in one view from which the start is distrusted
 WILD = 64.0  # squared sigmas from which one wild keypoint is as bad as any other
 AMBIGUOUS_NATS = 3.0  # two far-apart points whose log likelihoods differ less are not told apart
+FLAT = 1e-9  # of a determinant over that of a sphere: less, and the inverse is made of rounding errors
 APART_M, APART_SIGMAS = 0.05, 6.0
 RELIANCE_M = 0.15  # an answer less sure than this without one of its views relies on that view alone
 
@@ -32,10 +43,20 @@ class Fit(NamedTuple):
 
     points: FloatArray  # (3, N) m
     information: FloatArray  # (6, N) 1/m², observed information of the t likelihood where the views agree
-    agreeing: BoolArray  # (V, N) views within the limit
+    seen: IntArray  # (N,) views that see it
+    agreeing: IntArray  # (N,) of them within the limit
     total: FloatArray  # (N,) sum of the agreeing views' squared distances
     ambiguous: BoolArray  # (N,) another, distant point explains the views as well
     reliant: BoolArray  # (N,) without one of its agreeing views the point would not be known to 0.15 m
+
+
+class Limits(NamedTuple):
+    """What decides how far a point is trusted."""
+
+    likely: FloatArray  # (V + 1,) total squared distance that residuals of so many agreeing views hardly exceed
+    factor: float  # variance of the estimator over the inverse information
+    max_sigma_m: float  # a point less sure than this in some direction is not given
+    two_views: float  # squared distance beyond which two views contradict each other
 
 
 def fit(rays: Rays, nu: float, limit: float) -> Fit:
@@ -58,7 +79,37 @@ def fit(rays: Rays, nu: float, limit: float) -> Fit:
     parts = _curvature_parts(rays, points, nu, shrunk)
     information = _sum(parts)
     total = np.where(agreeing, delta, 0).sum(axis=0)
-    return Fit(points, information, agreeing, total, ambiguous, _reliant(parts, information, agreeing))
+    reliant = _reliant(parts, information, agreeing)
+    return Fit(points, information, rays.seen.sum(axis=0), count, total, ambiguous, reliant)
+
+
+def judge(
+    found: Fit,
+    extra: FloatArray,  # (6, N) m², covariance from elsewhere
+    limits: Limits,
+    out: tuple[FloatArray, FloatArray, IntArray],  # (N, 3), (N, 3, 3), (N,)
+) -> None:
+    """Set points, covariances and flags; NaN where the flag is REJECTED or UNOBSERVED."""
+    points, information, seen, count, total, ambiguous, reliant = found
+    freedom = np.maximum(2 * count - 3, 1)
+    excess = np.where(total > limits.likely[count], total / freedom, 1.0)
+    covariance = limits.factor * invert_symmetric(information) * excess + extra
+    contradicted = (count < 2) | ambiguous | ((count == 2) & (total > limits.two_views))
+    flag = np.where((count == 2) | (excess > 1) | reliant, Flag.WEAK, Flag.OBSERVED)
+    flag = np.where(contradicted, Flag.REJECTED, flag)
+    blind = (seen < 2) | (~contradicted & ~_sure(covariance, limits.max_sigma_m))
+    flag = np.where(blind, Flag.UNOBSERVED, flag)
+    missing = flag <= Flag.REJECTED
+    out[0][:] = np.where(missing[:, None], np.nan, points.T)
+    out[1][:] = full_matrix(np.where(missing, np.nan, covariance))
+    out[2][:] = flag
+
+
+def _sure(covariance: FloatArray, max_sigma_m: float) -> BoolArray:
+    """(N,) whether the matrix (6, N) is a covariance, and its largest axis is short enough."""
+    room = -covariance
+    room[[0, 3, 5]] += max_sigma_m**2
+    return positive(covariance) & positive(room)
 
 
 def _reliant(parts: Sequence[FloatArray], information: FloatArray, agreeing: BoolArray) -> BoolArray:
@@ -181,12 +232,13 @@ def _refinement(rays: Rays, points: FloatArray, nu: float) -> FloatArray:
 def curvature(rays: Rays, points: FloatArray, nu: float) -> tuple[FloatArray, FloatArray]:
     """Return the observed information of the t likelihood (6, N), and each residual's own degrees of freedom (V, N).
 
-    The degrees of freedom are 2 - leverage.
+    The degrees of freedom are 2 - leverage; NaN where views contradict each other so much that nothing is known.
     """
     parts = _curvature_parts(rays, points, nu, 1.0)
     matrix = _sum(parts)
     twice = np.array([1.0, 2, 2, 1, 2, 1])[:, None]  # off-diagonal elements count twice in a trace
-    inverse = invert_symmetric(matrix) * twice
+    size = (matrix[0] + matrix[3] + matrix[5]) / 3
+    inverse = np.where(determinant(matrix) > FLAT * size**3, invert_symmetric(matrix) * twice, np.nan)
     return matrix, np.stack([2 - (part * inverse).sum(axis=0) for part in parts])
 
 

@@ -14,20 +14,19 @@ import numpy as np
 from scipy.special import chdtri
 
 from ..config import TriangulationSettings
-from ..keypoints import at_frames
-from ..shapes import BoolArray, FloatArray, IntArray
+from ..shapes import FloatArray, IntArray
 from ..types import CameraRig, Flag, Keypoints2D, Keypoints3D, Reason
 from . import reprojection
 from .acceleration import loops_for
 from .keypoint_noise import KeypointNoise, measure_noise, sample_frames, whitened_residuals
 from .reprojection import Rays, invert_symmetric, outer, residual
 from .robust_points import (
-    Fit,
+    Limits,
     curvature,
     curvature_factor,
     fit,
+    judge,
     linear_terms,
-    positive,
     robust_points,
     robust_weight,
     solve_linear,
@@ -73,31 +72,41 @@ def triangulate(
     """
     shape, nu = views[0].score.shape, settings.degrees_of_freedom
     loops = loops_for(len(views) * views[0].score.size, compiled)
-    estimate = fit if loops is None else loops.fit
+    estimate, judged = (fit, judge) if loops is None else (loops.fit, loops.judge)
+    limits = Limits(_likely(len(views)), curvature_factor(nu), settings.max_sigma_m, _TWO_VIEWS)
     rays = reprojection.rays_from_keypoints(rig, views, settings.min_score, loops is not None)
-    noise = _noise(rays, rig, views, settings, loops is None)
-    rays = rays.scaled(_spread(noise.total, shape))
+    noise = keypoint_noise(rays, shape, nu, rig.covariance, loops is not None)
+    scale = _spread(noise.total, shape)
     count = rays.u.shape[1]
-    points, covariance, flag = np.full((count, 3), np.nan), np.full((count, 3, 3), np.nan), np.zeros(count, np.int8)
+    points, covariance = np.empty((count, 3)), np.empty((count, 3, 3))
+    flag, reason = np.empty(count, np.int8), np.empty(count, np.int8)
 
     def solve(start: int) -> None:
         block = slice(start, min(start + _BLOCK, count))
-        part = rays.take(block)
+        part = rays.take(block).scaled(scale[:, block])
         found = estimate(part, nu, settings.reject_sigma**2)
-        points[block], covariance[block], flag[block] = _judged(part, found, settings, rig.covariance)
+        extra = np.zeros((6, len(found.seen)))
+        if rig.covariance.any():
+            moved = covariance_from_cameras(part, found.points, nu, rig.covariance)
+            extra = reprojection.compact_matrix(moved)
+        judged(found, extra, limits, (points[block], covariance[block], flag[block]))
+        reason[block] = _REASONS[flag[block], np.minimum(found.seen, 3)]
 
     with ThreadPoolExecutor() as pool:
         list(pool.map(solve, range(0, count, _BLOCK)))
     if _in_one_place(rig):
         points[:], covariance[:], flag[:] = np.nan, np.nan, Flag.UNOBSERVED
+        reason[:] = _REASONS[flag, np.minimum(rays.seen.sum(axis=0), 3)]
     first = views[0]
+    for array in (points, covariance):
+        array.flags.writeable = False  # nobody else holds them: they need not be copied
     return Keypoints3D(
         first.joint_names,
         first.timestamps_s,
         points.reshape(*shape, 3),
         covariance.reshape(*shape, 3, 3),
         flag.reshape(shape),
-        reason=_reasons(flag, rays.seen.sum(axis=0)).reshape(shape),
+        reason=reason.reshape(shape),
     )
 
 
@@ -107,16 +116,17 @@ def _in_one_place(rig: CameraRig) -> bool:
     return bool(np.linalg.norm(centres - centres[0], axis=-1).max() < _ONE_PLACE_M)
 
 
-def _reasons(flag: IntArray, views: IntArray) -> IntArray:
-    """(N,) values of Reason, from the flag and the number of views that see the joint."""
-    few = views < 3
-    by_flag = {
-        Flag.OBSERVED: np.full(flag.shape, Reason.NONE),
-        Flag.WEAK: np.where(few, Reason.TWO_VIEWS, Reason.LARGE_RESIDUALS),
-        Flag.REJECTED: np.where(few, Reason.CONTRADICTING_VIEWS, Reason.AMBIGUOUS),
-        Flag.UNOBSERVED: np.where(views < 2, Reason.TOO_FEW_VIEWS, Reason.TOO_UNSURE),
-    }
-    return np.select([flag == key for key in by_flag], list(by_flag.values())).astype(np.int8)
+def _reasons() -> IntArray:
+    """(4, 4) values of Reason by flag and by how many views see the joint, three or more being one."""
+    table = np.empty((len(Flag), 4), np.int8)
+    table[Flag.OBSERVED] = Reason.NONE
+    table[Flag.WEAK] = [Reason.TWO_VIEWS] * 3 + [Reason.LARGE_RESIDUALS]
+    table[Flag.REJECTED] = [Reason.CONTRADICTING_VIEWS] * 3 + [Reason.AMBIGUOUS]
+    table[Flag.UNOBSERVED] = [Reason.TOO_FEW_VIEWS] * 2 + [Reason.TOO_UNSURE] * 2
+    return table
+
+
+_REASONS = _reasons()
 
 
 def linear_triangulation(
@@ -137,51 +147,9 @@ def linear_triangulation(
     return points.T.reshape(*views[0].score.shape, 3)
 
 
-def _noise(
-    rays: Rays, rig: CameraRig, views: Sequence[Keypoints2D], settings: TriangulationSettings, exact: bool
-) -> KeypointNoise:
-    """The keypoints' noise, always from NumPy's rays: truncation makes it sensitive to the last digit."""
-    shape, nu = views[0].score.shape, settings.degrees_of_freedom
-    if not exact:
-        views = [at_frames(view, sample_frames(shape[0])) for view in views]
-        rays = reprojection.rays_from_keypoints(rig, views, settings.min_score, compiled=False)
-        shape = views[0].score.shape
-    return keypoint_noise(rays, shape, nu, rig.covariance)
-
-
-def _judged(
-    rays: Rays, found: Fit, settings: TriangulationSettings, camera_covariance: FloatArray
-) -> tuple[FloatArray, FloatArray, IntArray]:
-    """(N, 3) points, (N, 3, 3) covariance and (N,) flags."""
-    nu = settings.degrees_of_freedom
-    points, information, agreeing, total, ambiguous, reliant = found
-    count = agreeing.sum(axis=0)
-    freedom = np.maximum(2 * count - 3, 1)
-    likely = chdtri(np.maximum(2 * np.arange(len(rays.R) + 1) - 3, 1), _CHANCE)[count]
-    excess = np.where(total > likely, total / freedom, 1.0)
-    covariance = curvature_factor(nu) * invert_symmetric(information) * excess
-    if camera_covariance.any():
-        covariance = covariance + reprojection.compact_matrix(
-            covariance_from_cameras(rays, points, nu, camera_covariance)
-        )
-    contradicted = (count < 2) | ambiguous | ((count == 2) & (total > _TWO_VIEWS))
-    flag = np.where((count == 2) | (excess > 1) | reliant, Flag.WEAK, Flag.OBSERVED)
-    flag = np.where(contradicted, Flag.REJECTED, flag)
-    blind = (rays.seen.sum(axis=0) < 2) | (~contradicted & ~_sure(covariance, settings.max_sigma_m))
-    flag = np.where(blind, Flag.UNOBSERVED, flag)
-    missing = flag <= Flag.REJECTED
-    return (
-        np.where(missing[:, None], np.nan, points.T),
-        reprojection.full_matrix(np.where(missing, np.nan, covariance)),
-        flag.astype(np.int8),
-    )
-
-
-def _sure(covariance: FloatArray, max_sigma_m: float) -> BoolArray:
-    """(N,) whether the matrix (6, N) is a covariance, and its largest axis is short enough."""
-    room = -covariance
-    room[[0, 3, 5]] += max_sigma_m**2
-    return positive(covariance) & positive(room)
+def _likely(views: int) -> FloatArray:
+    """(V + 1,) the total squared distance, by number of views, that few true residuals exceed."""
+    return chdtri(np.maximum(2 * np.arange(views + 1) - 3, 1), _CHANCE)
 
 
 def keypoint_noise(
@@ -189,6 +157,7 @@ def keypoint_noise(
     shape: tuple[int, ...],
     nu: float,
     camera_covariance: FloatArray | None = None,
+    compiled: bool | None = None,
 ) -> KeypointNoise:
     """Measure the keypoints' noise from frame-by-frame fits of some frames.
 
@@ -197,6 +166,7 @@ def keypoint_noise(
         shape: (T, P, J).
         nu: degrees of freedom of the robust fit.
         camera_covariance: (6V, 6V); what stated errors of the cameras explain is no standing error of the keypoints.
+        compiled: as for `loops_for`.
 
     Returns:
         Errors relative to the stated covariances.
@@ -206,10 +176,13 @@ def keypoint_noise(
     split = (len(rays.R), len(frames), *shape[1:])
     usable = (some.seen & (some.seen.sum(axis=0) > 1)).reshape(split)
     total = np.ones((len(rays.R), shape[2]))
+    loops = loops_for(rays.u.size, compiled)
     for _ in range(2):
         scaled = some.scaled(_spread(total, split[1:]))
-        points = robust_points(scaled, nu)[0]
-        freedom = curvature(scaled, points, nu)[1].reshape(split)
+        points = robust_points(scaled, nu)[0] if loops is None else loops.fit(scaled, nu, np.inf).points
+        freedom = (curvature(scaled, points, nu)[1] if loops is None else loops.freedom(scaled, points, nu)).reshape(
+            split
+        )
         noise = measure_noise(whitened_residuals(some, points).reshape(*split, 2), freedom, usable)
         total = noise.total
     if camera_covariance is None or not camera_covariance.any():

@@ -3,7 +3,8 @@
     python peer_child.py SCENE.npz RESULT.npz aniposelib|pose2sim|frames|cameras
 
 SCENE holds K (V,3,3), R (V,3,3), t (V,3) m, xy (V,T,J,2) undistorted px with NaN where missing, score (V,T,J), fps,
-bones (B,2) joint indices. RESULT gets <name>_xyz (T,J,3) m and <name>_seconds; for cameras R (V,3,3), t (V,3) m.
+bones (B,2) joint indices. RESULT gets <name>_xyz (T,J,3) m and <name>_seconds (pose2sim's
+triangulation also <name>_cpu_seconds); for cameras R (V,3,3), t (V,3) m.
 frames is pose2sim's triangulation alone. cameras starts from the scene's R and t.
 """
 
@@ -92,8 +93,11 @@ def _timed(work: Callable[[], np.ndarray]) -> tuple[np.ndarray, float]:
 def pose2sim(scene: dict[str, np.ndarray], filters: bool) -> dict[str, np.ndarray]:
     """Run Pose2Sim frame by frame, then its filters on that."""
     pose2sim_frames({**scene, "xy": scene["xy"][:, :1], "score": scene["score"][:, :1]})  # imports
+    used = time.process_time()
     xyz, seconds = _timed(lambda: pose2sim_frames(scene))
-    results = {"Pose2Sim per frame_xyz": xyz, "Pose2Sim per frame_seconds": np.array(seconds)}
+    used = time.process_time() - used
+    name = "Pose2Sim per frame"
+    results = {f"{name}_xyz": xyz, f"{name}_seconds": np.array(seconds), f"{name}_cpu_seconds": np.array(used)}
     for title, name in (("GCV spline", "gcv_spline"), ("Butterworth", "butterworth")) if filters else ():
         smooth, more = _timed(lambda name=name: pose2sim_filtered(scene, xyz, name))
         results[f"Pose2Sim + {title}_xyz"] = smooth

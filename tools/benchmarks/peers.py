@@ -64,10 +64,11 @@ class Peers:
         found = {**self._run(scene, "aniposelib"), **self._run(scene, "pose2sim")}
         return {name: _result(found, name) for name in NAMES}
 
-    def frames_per_second(self, rig: CameraRig, views: Sequence[Keypoints2D]) -> float:
-        """Measure Pose2Sim's triangulation now; NaN where it is not installed."""
+    def frames_per_second(self, rig: CameraRig, views: Sequence[Keypoints2D]) -> FloatArray:
+        """Measure Pose2Sim's triangulation now: frames per second and per CPU second; NaN where it is not installed."""
         found = self._run(_scene(rig, views), "frames", fresh=True)
-        return len(views[0].timestamps_s) / float(found.get(f"{FRAMES}_seconds", np.nan))
+        took = [float(found.get(f"{FRAMES}_{kind}", np.nan)) for kind in ("seconds", "cpu_seconds")]
+        return len(views[0].timestamps_s) / np.array(took)
 
     def cameras(self, rig: CameraRig, views: Sequence[Keypoints2D]) -> tuple[FloatArray, float] | None:
         """Adjust the cameras with aniposelib, started from the rig: rotations (V, 3, 3) and seconds."""
