@@ -24,6 +24,7 @@ from bpy.props import (
 
 from ..inference.config import SolveSettings
 from .host.export_formats import NAMES, about, label_of
+from .host.hypotheses import MOST_SHOWN
 from .host.rig_files import rig_files
 
 # Paths may begin with "//", the folder of the .blend file; since 4.5 Blender warns where that is not declared.
@@ -196,6 +197,18 @@ class SIGHTLINE_PG_overlay(bpy.types.PropertyGroup):
     )
     skeleton: BoolProperty(name="Skeleton", default=True, description="The solved skeleton, through the lens")
     keypoints: BoolProperty(name="Keypoints", default=True, description="The 2D keypoints that were found")
+    ghosts: BoolProperty(
+        name="Ghosts",
+        default=True,
+        description="Sampled poses where too few views see the person, fainter the less likely",
+    )
+    hypothesis: IntProperty(
+        name="Pose",
+        default=1,
+        min=1,
+        max=MOST_SHOWN,
+        description="Which of the sampled poses is drawn in orange; 1 is the likeliest",
+    )
     share: EnumProperty(items=[(share, f"{share} %", "") for share in ("50", "90", "95")], default="90")
     doubts: CollectionProperty(type=SIGHTLINE_PG_doubt)
     doubt_index: IntProperty()

@@ -126,9 +126,17 @@ def time_range(scene: bpy.types.Scene) -> tuple[float, float]:
 def pinned_place(scene: bpy.types.Scene, place: Sequence[float]) -> tuple[float, float, float]:
     """Turn a place in the scene (Blender units) into metres in the world of the kept cameras."""
     metres = np.array(place, dtype=float) * scene.unit_settings.scale_length
-    solved = read_cameras(Path(bpy.path.abspath(scene.sightline.solution_path)))
-    x, y, z = in_world_of(kept_keypoints(scene).rig, solved, metres)
+    x, y, z = in_kept_world(scene, metres[None])[0]
     return round(float(x), 5), round(float(y), 5), round(float(z), 5)
+
+
+def in_kept_world(
+    scene: bpy.types.Scene,
+    points: FloatArray,  # (N, 3) m
+) -> FloatArray:
+    """Turn points of the solution's world into that of the kept cameras, (N, 3) m."""
+    solved = read_cameras(Path(bpy.path.abspath(scene.sightline.solution_path)))
+    return in_world_of(kept_keypoints(scene).rig, solved, points)
 
 
 def listed(scene: bpy.types.Scene) -> list[Any]:
@@ -176,20 +184,30 @@ def add_correction(scene: bpy.types.Scene, correction: Correction) -> None:
     Raises:
         InputError: it does not fit the take, or the file cannot be written; nothing has changed then.
     """
+    add_corrections(scene, (correction,))
+
+
+def add_corrections(scene: bpy.types.Scene, added: Sequence[Correction]) -> None:
+    """Do what `add_correction` does, for many at once.
+
+    Raises:
+        InputError: as there.
+    """
     load_corrections(scene)
-    kept = kept_keypoints(scene)
-    frames = frames_of(correction, kept.views)
-    others = []
-    for item in listed(scene):
-        other = _correction(item)
-        same = (other.kind, other.person, other.view, other.joint)
-        replaced = correction.kind in (MOVE, PIN) and same == (
-            correction.kind, correction.person, correction.view, correction.joint
-        )  # fmt: skip
-        if not (replaced and (frames_of(other, kept.views) == frames).all()):
-            others.append((other, item.enabled))
-    _store(scene, [*others, (correction, True)])
+    views = kept_keypoints(scene).views
+    places = {_place(correction, views) for correction in added if correction.kind in (MOVE, PIN)}
+    others = [(_correction(item), item.enabled) for item in listed(scene)]
+    kept = [(other, on) for other, on in others if other.kind not in (MOVE, PIN) or _place(other, views) not in places]
+    for correction in added:
+        frames_of(correction, views)
+    _store(scene, [*kept, *((correction, True) for correction in added)])
     scene.sightline.correction_index = len(scene.sightline.corrections) - 1
+
+
+def _place(correction: Correction, views: Sequence[Keypoints2D]) -> tuple[object, ...]:
+    """What a moved or pinned joint is told from another by."""
+    frame = int(frames_of(correction, views).argmax())
+    return (correction.kind, correction.person, correction.view, correction.joint, frame)
 
 
 def change_corrections(scene: bpy.types.Scene, index: int | None, enabled: bool | None = None) -> None:

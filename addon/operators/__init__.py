@@ -1,6 +1,20 @@
 """What the buttons do: each collects its input, calls one function, and reports in one line."""
 
-from . import cameras, cleanup, corrections, drag, example, export, footage, layers, models, results, solve, uncertainty
+from . import (
+    cameras,
+    cleanup,
+    corrections,
+    drag,
+    example,
+    export,
+    footage,
+    hypotheses,
+    layers,
+    models,
+    results,
+    solve,
+    uncertainty,
+)
 
 CLASSES = (
     *footage.CLASSES,
@@ -13,6 +27,7 @@ CLASSES = (
     *corrections.CLASSES,
     *drag.CLASSES,
     *uncertainty.CLASSES,
+    *hypotheses.CLASSES,
     *models.CLASSES,
     *example.CLASSES,
 )

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import bpy
 
 from ..operators.guarded import drawn
-from . import band, bodies, legend, plate, shown
+from . import band, bodies, ghosts, legend, plate, shown
 
 _STOPPED: set[str] = set()  # overlays that failed
 _HANDLES: list[tuple[Any, object]] = []
@@ -33,6 +33,7 @@ class Overlay(NamedTuple):
 OVERLAYS = (
     Overlay("ellipsoids", "SpaceView3D", "POST_VIEW", bodies.draw_ellipsoids),
     Overlay("bones", "SpaceView3D", "POST_VIEW", bodies.draw_bones),
+    Overlay("ghosts", "SpaceView3D", "POST_VIEW", ghosts.draw_ghosts),
     Overlay("plates", "SpaceView3D", "POST_PIXEL", plate.draw_plate),
     Overlay("legend", "SpaceView3D", "POST_PIXEL", legend.draw_legend),
     Overlay("band", "SpaceDopeSheetEditor", "POST_PIXEL", band.draw_band),

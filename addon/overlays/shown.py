@@ -103,6 +103,11 @@ def shown_keypoints(shown: ShownTake) -> ShownKeypoints | None:
     return _read(str(solution.with_name("keypoints.npz")), name, prepare)
 
 
+def read_beside(shown: ShownTake, what: str, read: Callable[[Path], Read]) -> Read | None:
+    """Read something of a take's solution, once for each state of the file; None where the file is gone."""
+    return _read(shown.home[SOLUTION], what, read)
+
+
 def _read_uncertainty(path: Path) -> TakeUncertainty:
     return uncertainty_of(read_solution(path))
 

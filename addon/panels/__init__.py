@@ -1,6 +1,19 @@
 """The sidebar tab Sightline of the 3D view: panels draw, operators work. Their order here is their order there."""
 
-from . import cameras, cleanup, corrections, export, footage, layers, models, preferences, results, solve, uncertainty
+from . import (
+    cameras,
+    cleanup,
+    corrections,
+    export,
+    footage,
+    hypotheses,
+    layers,
+    models,
+    preferences,
+    results,
+    solve,
+    uncertainty,
+)
 
 CLASSES = (
     *solve.CLASSES,
@@ -12,6 +25,7 @@ CLASSES = (
     *results.CLASSES,
     *export.CLASSES,
     *corrections.CLASSES,
+    *hypotheses.CLASSES,
     *solve.LAST,
     *models.CLASSES,
     *preferences.CLASSES,

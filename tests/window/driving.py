@@ -133,27 +133,31 @@ def turn_choice(path: str, steps: int) -> Steps:
     yield 0.5
 
 
-def open_panel(command: str, above: str) -> Steps:
-    """Open the panel that holds a button of a command: it is closed, and stands above the button ``above``."""
-    for up in range(20, 120, 8):
-        yield from find(lambda: command_below_mouse().startswith(above), f"button of {above}")
-        found = subprocess.run(["xdotool", "getmouselocation"], capture_output=True, text=True, check=True).stdout
-        x, y = (int(word.partition(":")[2]) for word in found.split()[:2])
+def open_panel(name: str, above: str) -> Steps:
+    """Open a closed panel of ours by a click on its head, which stands above the button ``above``."""
+    panel, drawn = getattr(bpy.types, name), []
+    before = panel.draw
+
+    def draw(self: bpy.types.Panel, context: bpy.types.Context) -> None:
+        drawn.append(True)
+        before(self, context)
+
+    yield from find(lambda: command_below_mouse().startswith(above), f"button of {above}")
+    found = subprocess.run(["xdotool", "getmouselocation"], capture_output=True, text=True, check=True).stdout
+    x, y = (int(word.partition(":")[2]) for word in found.split()[:2])
+    panel.draw = draw
+    for up in range(20, 140, 8):
         mouse("mousemove", x, y - up)
-        yield 0.3
+        yield 0.5
         if command_below_mouse() or property_below_mouse():
             continue
-        mouse("click", 1)
-        yield 1.0
-        try:
-            yield from find(lambda: command_below_mouse().startswith(command), f"button of {command}")
-        except RuntimeError:  # another panel was closed or opened: back
-            mouse("mousemove", x, y - up)
+        for _ in range(2):  # a panel that is another one is put back
             mouse("click", 1)
-            yield 1.0
-        else:
-            return
-    raise RuntimeError(f"no panel above {above} has a button of {command}")
+            yield 1.5
+            if drawn:
+                panel.draw = before
+                return
+    raise RuntimeError(f"no panel above {above} is {name}")
 
 
 def show_panel() -> Steps:

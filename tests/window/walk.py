@@ -136,7 +136,7 @@ def walk() -> Generator[float, None, dict[str, object]]:
     yield 2.0
     picture("9_through_a_camera")
     bpy.context.scene.frame_set(bpy.context.scene.frame_start + 30)
-    yield from driving.open_panel("bpy.ops.sightline.drag_keypoints(", "bpy.ops.sightline.show_layer(")
+    yield from driving.open_panel("SIGHTLINE_PT_fix", "bpy.ops.sightline.show_layer(")
     picture("10_fix")
     result |= yield from fixing.correct(JOINT, OUT)
     result |= yield from fixing.solve_again(JOINT)
