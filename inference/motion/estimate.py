@@ -32,7 +32,7 @@ from .rotation_covariance import rotation_covariance
 from .skeleton import anatomical, build_skeleton, joint_sources, mirrored_bones, rest_lengths
 from .smoothing import MEMORYLESS, interpolate, smooth_paths, white_surrogate
 from .splines import choose_knots, response_time
-from .standing import Bones, Standing, corrected, joint_covariance, no_standing, update
+from .standing import Bones, Standing, camera_shifts, corrected, joint_covariance, no_standing, update
 from .swaps import LimbFact, limb_facts, unswapped
 
 _FREE_M = 10.0  # bone sigma of the first step, which measures the bones
@@ -41,6 +41,7 @@ _CHANGES_S = 0.05  # in which the covariance of a bone's rotation changes little
 _CHANCE = 1.5  # how much larger than expected the variance of a rigid bone's length may look
 _WILD = 64.0  # squared sigmas from which a keypoint does not show its joint
 _UNLIKE_M = 0.05  # a joint farther from its place on the rigid skeleton is not given
+_SHIFTED_PX, _SURELY = 5.0, 3.0  # a camera that moves the person by more, in pixels and in sigmas, is told
 _KNOTS = 1.8  # spacing of the splines' knots over the response time of the quickest joint
 
 
@@ -101,14 +102,39 @@ def estimate_motion(
     people = []
     for p in range(raw.xyz.shape[1]):
         views_of = [_slot(view, p) for view in views]
-        parts, limbs, feet = _one_person(_person(raw, p), rig, views_of, settings, skeleton)
+        parts, told = _one_person(_person(raw, p), rig, views_of, settings, skeleton)
         people.append(parts)
         if report is not None:
-            told = [{"person": p, "view": rig.names[fact.view]} | fact.shares() for fact in limbs]
-            report.facts["limbs"] = report.facts.get("limbs", []) + told
-            if settings.contacts in ("soft", "locked"):
-                report.facts["planted"] = report.facts.get("planted", []) + [{"person": p} | foot for foot in feet]
+            _tell(report, p, rig, told, settings)
     return _together(people, skeleton, raw.timestamps_s)
+
+
+@dataclass(frozen=True, eq=False)
+class _Told:
+    """What the report says of one person's solve."""
+
+    limbs: list[LimbFact]
+    feet: list[dict[str, Any]]
+    cameras: tuple[FloatArray, FloatArray]  # as `camera_shifts`
+
+
+def _tell(report: SolveReport, person: int, rig: CameraRig, told: _Told, settings: MotionSettings) -> None:
+    limbs = [{"person": person, "view": rig.names[fact.view]} | fact.shares() for fact in told.limbs]
+    report.facts["limbs"] = report.facts.get("limbs", []) + limbs
+    if settings.contacts in ("soft", "locked"):
+        feet = [{"person": person} | foot for foot in told.feet]
+        report.facts["planted"] = report.facts.get("planted", []) + feet
+    focal = [float(np.sqrt(lens.K[0, 0] * lens.K[1, 1])) for lens in rig.lenses]
+    for name, scale, shift, sigma in zip(rig.names, focal, *told.cameras, strict=True):
+        fact = {"person": person, "view": name, "shift_px": shift * scale, "sigma_px": sigma * scale}
+        report.facts["camera_shifts"] = [*report.facts.get("camera_shifts", []), fact]
+        if fact["shift_px"] > max(_SHIFTED_PX, _SURELY * fact["sigma_px"]):
+            report.warn(
+                f"view {name}: the camera points elsewhere than its calibration says, by {fact['shift_px']:.0f} px at the "
+                f"person, give or take {fact['sigma_px']:.0f}. The joints are solved with it corrected: seen through "
+                "the given camera, the skeleton is off by as much. refine_cameras = true under [calibration] moves the "
+                "camera too"
+            )
 
 
 def _together(
@@ -144,8 +170,8 @@ def _slot(view: Keypoints2D, index: int) -> Keypoints2D:
 
 def _one_person(
     raw: Keypoints3D, rig: CameraRig, views: Sequence[Keypoints2D], settings: MotionSettings, skeleton: Skeleton
-) -> tuple[tuple[FloatArray | IntArray, ...], list[LimbFact], list[dict[str, Any]]]:
-    """Arrays of one person, as `_together` takes them, and what is to be told of limbs and resting feet."""
+) -> tuple[tuple[FloatArray | IntArray, ...], _Told]:
+    """Arrays of one person, as `_together` takes them, and what is to be told."""
     person = _start(raw, rig, views, settings, skeleton)
     person = _improved(person, _FREE_M)
     person = replace(person, looseness=_looseness(person))
@@ -178,7 +204,8 @@ def _one_person(
     limbs = limb_facts(_detected(person), joints, person.names, person.problem.nu)
     xyz = np.where(sure[..., None], rigid, np.nan)
     slid = slides(feet.rests, skeleton.joint_names, raw.timestamps_s, before, rigid)
-    return (xyz, covariance, *flags, rigid[:, 0], root, local, lengths, turning), limbs, slid
+    told = _Told(limbs, slid, camera_shifts(person.standing, person.problem.rays, joints))
+    return (xyz, covariance, *flags, rigid[:, 0], root, local, lengths, turning), told
 
 
 def _planted(

@@ -161,6 +161,33 @@ def corrected(rays: Rays, standing: Standing) -> Rays:
     )
 
 
+def camera_shifts(
+    standing: Standing,
+    rays: Rays,  # T·J points
+    joints: FloatArray,  # (T, J, 3) m
+) -> tuple[FloatArray, FloatArray]:
+    """How far the corrections of the cameras move the person in their pictures, and how surely.
+
+    Convention:
+        root mean square over joints and frames of the shift, and of its sigma; normalised image coordinates.
+
+    Returns:
+        (V,) shifts and (V,) sigmas.
+    """
+    views, count, _ = standing.shape
+    frames = np.unique(np.linspace(0, len(joints) - 1, _WINDOWS).astype(int))
+    points = joints[frames].reshape(-1, 3).T
+    shifts, sigmas = np.zeros(views), np.zeros(views)
+    for view in range(views):
+        slope = np.stack(camera_slopes(rays, view, points))  # (2, 6, N)
+        first = 2 * views * count + 6 * view
+        block = standing.covariance[first : first + 6, first : first + 6]
+        moved = np.einsum("cin,i->cn", slope, standing.pose[view])
+        shifts[view] = np.sqrt((moved**2).sum(axis=0).mean())
+        sigmas[view] = np.sqrt(np.einsum("cin,ij,cjn->n", slope, block, slope).mean())
+    return shifts, sigmas
+
+
 def update(
     standing: Standing,
     rays: Rays,  # corrected by ``standing``; covariances of single keypoints

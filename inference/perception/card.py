@@ -30,6 +30,7 @@ KINDS: dict[str, tuple[frozenset[str], frozenset[str]]] = {
         "blazepose_landmarks": ("landmarks heatmaps presence", "mask world"),
         "blazepose_boxes": ("boxes scores", ""),
         "boxes": ("boxes scores", ""),
+        "flow": ("poses", ""),
     }.items()
 }
 BOX_KINDS = ("boxes", "blazepose_boxes")
@@ -67,6 +68,7 @@ class KeypointNoise:
     nu: float = 5.0  # degrees of freedom of the Student t
     memory_frames: float = 0.0  # frames after which the error has forgotten itself (1/e)
     offset_px: tuple[float, float] = (0.0, 0.0)  # mean error of the network's output, already seen at calibration
+    placement_m: float = 0.0  # sigma per axis, m: where on the body it sets the joint, alike in all views
 
 
 @dataclass(frozen=True)
@@ -234,7 +236,7 @@ def _check_layout(path: Path, table: dict[str, Any]) -> None:
         return
     if table.get("layout") not in LAYOUTS:
         raise ModelError(f"{path}: unknown layout {table.get('layout')!r}; known: {', '.join(sorted(LAYOUTS))}")
-    if not table.get("person_detector"):
+    if table["kind"] != "flow" and not table.get("person_detector"):
         raise ModelError(f"{path}: missing person_detector (the name of the card that finds people)")
 
 
@@ -264,25 +266,36 @@ def _decoder_settings(path: Path, outputs: dict[str, str], allowed: frozenset[st
 
 
 def _noise(path: Path, table: Mapping[str, Any], layout_name: str) -> dict[str, KeypointNoise]:
-    """Read ``[noise]``: one table for all joints, or one per joint name, with ``default`` for the rest."""
+    """Read ``[noise]``: one table for all joints, or ``default`` and tables of joints that say what differs from it.
+
+    A joint without its side stands for both.
+    """
     per_joint = table if any(isinstance(value, dict) for value in table.values()) else {"default": table}
     if not table:
         return {}
     joints = LAYOUTS[layout_name].joint_names if layout_name else ()
+    default = per_joint.get("default", {})
     result = {}
     for joint, values in per_joint.items():
-        if joint != "default" and joint not in joints:
+        meant = [name for name in ("default", *joints) if joint in (name, name.partition("_")[2])]
+        if not meant:
             raise ModelError(f"{path}: [noise] unknown joint {joint!r}{nearest_key(joint, joints)}")
-        _check_keys(
-            path, f"noise.{joint}", values, "sigma_px", "nu memory_frames offset_px heatmap_scale heatmap_sigma_px"
-        )
-        offset = values.get("offset_px", (0.0, 0.0))
-        offset = (float(offset), float(offset)) if isinstance(offset, int | float) else tuple(offset)
-        noise = KeypointNoise(**{**values, "offset_px": offset})
-        if noise.sigma_px <= 0 or noise.nu <= 2 or noise.heatmap_scale < 0 or len(noise.offset_px) != 2:
-            raise ModelError(f"{path}: [noise.{joint}] needs sigma_px > 0, nu > 2, heatmap_scale >= 0, two offsets")
-        result[joint] = noise
+        noise = _joint_noise(path, joint, {**default, **values})
+        result |= dict.fromkeys(meant, noise)
     return result
+
+
+def _joint_noise(path: Path, joint: str, values: Mapping[str, Any]) -> KeypointNoise:
+    optional = "nu memory_frames offset_px heatmap_scale heatmap_sigma_px placement_m"
+    _check_keys(path, f"noise.{joint}", values, "sigma_px", optional)
+    offset = values.get("offset_px", (0.0, 0.0))
+    offset = (float(offset), float(offset)) if isinstance(offset, int | float) else tuple(offset)
+    noise = KeypointNoise(**{**values, "offset_px": offset})
+    if noise.sigma_px <= 0 or noise.nu <= 2 or noise.heatmap_scale < 0 or len(noise.offset_px) != 2:
+        raise ModelError(f"{path}: [noise.{joint}] needs sigma_px > 0, nu > 2, heatmap_scale >= 0, two offsets")
+    if not 0 <= noise.placement_m < 0.5:
+        raise ModelError(f"{path}: [noise.{joint}] placement_m = {noise.placement_m} must be metres, 0 to 0.5")
+    return noise
 
 
 def _find_network(card: Path, file: str, folders: Iterable[Path]) -> Path:

@@ -7,10 +7,11 @@ import pytest
 
 from inference.config import MotionSettings, TriangulationSettings
 from inference.errors import DegenerateError, InputError
+from inference.geometry.rotation import exp
 from inference.geometry.triangulation import triangulate
 from inference.motion.estimate import estimate_motion
 from inference.motion.kinematics import forward_kinematics
-from inference.types import CameraRig, Flag, Keypoints2D, Keypoints3D, SkeletonMotion
+from inference.types import CameraRig, Flag, Keypoints2D, Keypoints3D, SkeletonMotion, SolveReport
 from tests.synthetic import BASE, SCENES, Noise, Scene, coverage, disturbed_rig, make_scene, observe
 
 SETTINGS = MotionSettings()
@@ -212,6 +213,21 @@ def test_ellipsoids_hold_their_share_at_any_frame_rate(fps: float, monkeypatch: 
     if fps == 15:
         monkeypatch.setattr("inference.motion.estimate._smoother", lambda *_: 3.0)
         assert shares()[1] < held[1] - 0.04
+
+
+def test_a_camera_that_points_elsewhere_than_it_says_is_told_and_others_are_not() -> None:
+    scene = make_scene(120, seed=8)
+    views = observe(scene, BASE, 9)
+    wrong = scene.rig.cameras[2]
+    turn = exp(np.array([0.0, np.deg2rad(1.0), 0.0])) @ wrong.R
+    cameras = list(scene.rig.cameras)
+    cameras[2] = replace(wrong, R=turn, t=-turn @ wrong.centre)
+    for rig, told in ((scene.rig, []), (replace(scene.rig, cameras=tuple(cameras)), ["view cam03"])):
+        report = SolveReport("dance")
+        raw = triangulate(rig, views, TriangulationSettings())
+        estimate_motion(raw, rig, views, SETTINGS, report)
+        assert [warning.partition(":")[0] for warning in report.warnings] == told
+        assert [fact["view"] for fact in report.facts["camera_shifts"]] == list(rig.names)
 
 
 def test_two_people() -> None:

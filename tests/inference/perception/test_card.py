@@ -64,6 +64,7 @@ def test_every_card_of_the_source_tree_has_valid_keys() -> None:
         ("[outputs]", "[noise]\nsigma = 1\n[outputs]", r"\[noise.default\]: unknown key 'sigma'; did you mean"),
         ("[outputs]", "[noise.left_toe]\nsigma_px = 1\n[outputs]", "unknown joint 'left_toe'"),
         ("[outputs]", "[noise]\nsigma_px = 1\nnu = 2\n[outputs]", "needs sigma_px > 0, nu > 2"),
+        ("[outputs]", "[noise]\nsigma_px = 1\nplacement_m = 15\n[outputs]", "placement_m = 15 must be metres"),
         ('"tiny.onnx"', '"gone.onnx"', "its network 'gone.onnx' is missing"),
         ("[input]", "[input", "is not valid TOML"),
     ],
@@ -89,6 +90,14 @@ def test_noise_per_joint_falls_back_to_the_default(tmp_path: Path) -> None:
     card = read_card(write_card(tmp_path, "tiny", "regression", {"keypoints": "kp"}, noise=noise))
     assert card.noise_of("left_hip") == KeypointNoise(sigma_px=3, offset_px=(1, -1))
     assert card.noise_of("nose") == KeypointNoise(sigma_px=2)
+
+
+def test_a_joint_without_its_side_is_both_and_says_what_differs(tmp_path: Path) -> None:
+    constant_network(tmp_path / "tiny.onnx", (48, 64), {"kp": np.zeros((17, 3))})
+    noise = "[noise.default]\nsigma_px = 2\nnu = 4\n[noise.hip]\nplacement_m = 0.02\n[noise.right_knee]\nnu = 6"
+    card = read_card(write_card(tmp_path, "tiny", "regression", {"keypoints": "kp"}, noise=noise))
+    assert card.noise_of("left_hip") == card.noise_of("right_hip") == KeypointNoise(2, nu=4, placement_m=0.02)
+    assert card.noise_of("right_knee").nu == 6 and card.noise_of("left_knee").nu == 4
 
 
 def test_a_card_without_noise_says_one_percent_of_its_width(card_file: Path) -> None:

@@ -1,0 +1,73 @@
+"""Where on the body a detector sets its joints: an error that all views share, so that no residual shows it.
+
+A detector learned from people's clicks what to call a hip; the centre of the hip is centimetres away, in every view
+alike, and the whole take fits the wrong point as well as the right one. Only truth of another kind shows how far, so
+the model card states it (``placement_m``), and the covariance of joints holds it. What moves by itself is known
+better: tools that ask how far a movement may change take it off again (`movement_covariance`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from .motion.skeleton import joint_sources
+from .perception.card import find_card
+from .shapes import FloatArray
+from .take import Take
+from .types import Keypoints3D, Solution
+
+
+def placement_of_detector(take: Take, joint_names: Sequence[str]) -> FloatArray:
+    """(J,) m, sigma per axis of where the take's detector sets each joint; 0 where all keypoints are imported.
+
+    Raises:
+        ModelError: the detector's card is missing or wrong.
+    """
+    if all(view.keypoints is not None for view in take.views):
+        return np.zeros(len(joint_names))
+    card = find_card(take.settings.detection.detector)
+    return np.array([card.noise_of(name).placement_m for name in joint_names])
+
+
+def with_placement(
+    solution: Solution,
+    joint_names: Sequence[str],
+    sigma_m: FloatArray,  # (J,)
+) -> Solution:
+    """Add to the covariances of both layers what all views have wrong alike.
+
+    Convention:
+        errors of two joints are independent, so that a pelvis between the hips errs less than they do.
+
+    Args:
+        solution: as its residuals tell.
+        joint_names: J joints of the keypoints.
+        sigma_m: of them.
+    """
+    sources = joint_sources(solution.motion.skeleton, joint_names)
+    of_skeleton = dict(zip(solution.motion.skeleton.joint_names, np.sqrt(sources**2 @ sigma_m**2), strict=True))
+    of_all = dict(zip(joint_names, sigma_m, strict=True)) | of_skeleton
+    raw, solved = (
+        _enlarged(layer, np.array([of_all.get(name, 0.0) for name in layer.joint_names]))
+        for layer in (solution.raw, solution.solved)
+    )
+    own = np.array([of_all.get(name, 0.0) for name in solved.joint_names])
+    return replace(solution, raw=raw, solved=solved, placement_sigma_m=own)
+
+
+def _enlarged(joints: Keypoints3D, sigma_m: FloatArray) -> Keypoints3D:
+    return replace(joints, covariance=joints.covariance + sigma_m[:, None, None] ** 2 * np.eye(3))
+
+
+def movement_covariance(solution: Solution) -> FloatArray:
+    """(T, P, J, 3, 3) m²: how sure the solved joints' movement is, without where on the body the detector sets them."""
+    return solution.solved.covariance - solution.placement_sigma_m[:, None, None] ** 2 * np.eye(3)
+
+
+def of_movement(solution: Solution) -> Solution:
+    """The same with `movement_covariance`: for what compares frames, to which the detector's places are all alike."""
+    solved = replace(solution.solved, covariance=movement_covariance(solution))
+    return replace(solution, solved=solved, placement_sigma_m=np.zeros(len(solved.joint_names)))
