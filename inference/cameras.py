@@ -50,7 +50,7 @@ def rig_for_take(take: Take, sizes: Mapping[str, tuple[int, int]]) -> tuple[Came
     second = _second_lenses(take, pictures, warnings)
     lenses = second.lenses
     calibration = read_calibration(source.path, source.units, take.height_m, pictures, lenses, source.distance)
-    if len(calibration.cameras) < 2:
+    if len(calibration.cameras) < min(2, len(take.views)):
         hint = "" if source.path.is_dir() else "; where every camera has a file of its own, name their folder"
         raise CalibrationError(
             f"{source.path} gives a pose to {len(calibration.cameras)} cameras; a solve needs at least two{hint}"

@@ -66,6 +66,15 @@ class MotionSettings:
 
 
 @dataclass(frozen=True)
+class HypothesisSettings:
+    """What is done where too few views see a person."""
+
+    hypotheses: str = "auto"  # off | auto: bodies are sampled where no two views see a joint and motion leaves it open
+    flow: str = "sightline_flow"  # name of a model card of kind flow
+    hypothesis_samples: int = 64  # of each such frame; kept in the solution
+
+
+@dataclass(frozen=True)
 class SolveSettings:
     """All stages."""
 
@@ -74,6 +83,7 @@ class SolveSettings:
     association: AssociationSettings = field(default_factory=AssociationSettings)
     triangulation: TriangulationSettings = field(default_factory=TriangulationSettings)
     motion: MotionSettings = field(default_factory=MotionSettings)
+    unseen: HypothesisSettings = field(default_factory=HypothesisSettings)
 
 
 def nearest_key(key: str, known: Iterable[str]) -> str:
@@ -86,11 +96,13 @@ def nearest_key(key: str, known: Iterable[str]) -> str:
 # Allowed values of settings; where a number is not named here it lies in 0 … 1e9.
 _CHOICES: dict[str, tuple[str, ...]] = {
     "contacts": ("off", "estimate", "soft", "locked"),
+    "hypotheses": ("off", "auto"),
     "misfit": ("refuse", "warn"),
     "provider": ("auto", "cpu", "cuda", "tensorrt", "directml", "coreml", "openvino", "rocm", "migraphx", "webgpu"),
 }
 _RANGES: dict[str, tuple[float, float]] = {
     "degrees_of_freedom": (2.001, float("inf")),  # a covariance exists only above 2
+    "hypothesis_samples": (2, 10_000),
     "max_people": (1, 100),
     "redetect_every": (1, 1_000_000),
     "min_person_score": (0, 1),

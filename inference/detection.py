@@ -194,7 +194,7 @@ def _check_somebody(opened: list[OpenedView], tracks: list[Keypoints2D], report:
         for item, k in zip(opened, tracks, strict=True)
         if not k.observed.any()
     ]
-    if len(tracks) - len(empty) < 2:
+    if len(tracks) - len(empty) < min(2, len(tracks)):
         raise InputError(
             f"no person found in view {', '.join(empty)}; a solve needs people in at least two views: "
             "check the videos, or lower min_person_score"

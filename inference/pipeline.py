@@ -9,6 +9,7 @@
                what a person corrected in the keypoints                         corrections
     joints     triangulate every frame with covariance (the raw layer)          geometry/triangulation
     motion     one estimate over the whole sequence, one rigid skeleton         motion/estimate
+               where too few views see a joint, sampled bodies beside them      unseen, hypotheses, evidence
     ground     the floor and which feet stand on it                             ground, motion/floor, motion/contacts
 """
 
@@ -44,13 +45,14 @@ from .geometry.score_noise import with_measured_scores
 from .geometry.triangulation import triangulate
 from .ground import on_the_ground
 from .keypoints import on_one_layout, resample
-from .motion.estimate import estimate_motion
 from .motion.skeleton import with_derived_joints
 from .neighbourhood import corrections_in, solved_around, write_made_with
+from .one_view import people_of_one_view
 from .progress import Progress
 from .report.page import write_report
 from .take import Take
 from .types import CameraRig, Keypoints2D, Solution, SolveReport
+from .unseen import motion_with_hypotheses
 from .views import OpenedView, open_views, take_clock
 
 log = logging.getLogger(__name__)
@@ -199,7 +201,8 @@ def _motion(
         views = with_measured_scores(rig, views, guessed, settings.degrees_of_freedom, settings.min_score)
         raw = triangulate(rig, views, take.settings.triangulation)
     with _stage(report, progress, "motion"), threadpool_limits(1):  # many small systems: threads only wait there
-        solved, motion = estimate_motion(raw, rig, views, take.settings.motion, report)
+        settings = (take.settings.motion, take.settings.unseen)
+        solved, motion, hypotheses = motion_with_hypotheses(raw, rig, views, settings, take.height_m, report)
     solution = Solution(
         rig=rig,
         raw=with_derived_joints(raw, motion.skeleton),
@@ -210,6 +213,7 @@ def _motion(
         offset_s=kept.offset_s,
         drift_ppm=kept.drift_ppm,
         floor=np.array([0.0, 0, 1, 0]) if take.calibration.from_person else np.full(4, np.nan),
+        hypotheses=hypotheses,
     )
     return on_the_ground(take, solution, report), views
 
@@ -255,6 +259,8 @@ def people_in_all_views(
     take: Take, rig: CameraRig, tracks: list[Keypoints2D], report: SolveReport, doubt: str = ""
 ) -> tuple[Keypoints2D, ...]:
     """Choose who is solved, the same slot in every view; ``doubt`` of the cameras is the error where nobody fits."""
+    if len(tracks) == 1:
+        return people_of_one_view(tracks[0], take.persons)
     try:
         views = choose_people(rig, tracks, take.persons, take.settings.association)
     except DegenerateError as problem:

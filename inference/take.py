@@ -142,7 +142,7 @@ def read_take(path: Path, overrides: Mapping[str, str] = {}) -> Take:
     folder = path.absolute().parent
     values = checked_table(raw.get("take", {}), _TAKE_KEYS, "[take]")
     settings = _with_card(settings_from(_table(raw.get("solve", {}), "[solve]")), folder)
-    return Take(
+    take = Take(
         path=path.absolute(),
         name=_name(values.get("name", folder.name if path.stem == "take" else path.stem), "[take]: name"),
         persons=int(_within(values.get("persons", 1), 0, 100, "[take]: persons")),
@@ -155,6 +155,23 @@ def read_take(path: Path, overrides: Mapping[str, str] = {}) -> Take:
         settings=settings_from(parse_overrides(overrides), settings, "--set"),
         corrections=read_corrections(corrections_path(path.absolute())),
     )
+    _check_one_view(take)
+    return take
+
+
+def _check_one_view(take: Take) -> None:
+    """Raise where a single view cannot be solved: hypotheses give the depth, but nobody gives the camera."""
+    if len(take.views) > 1:
+        return
+    if take.settings.unseen.hypotheses == "off":
+        raise InputError(
+            f'take file {take.path} has 1 view; a solve needs at least two, or hypotheses = "auto" under [solve]'
+        )
+    if take.calibration.from_person:
+        raise InputError(
+            f"take file {take.path} has 1 view; cameras are solved from the person with at least two: give this "
+            "camera's calibration under [calibration]"
+        )
 
 
 def _with_card(settings: SolveSettings, folder: Path) -> SolveSettings:
@@ -347,8 +364,6 @@ def _views(raw: Any, folder: Path, path: Path) -> tuple[View, ...]:
     for name in names:
         if names.count(name) > 1:
             raise InputError(f"view {name!r} stands twice in {path}; every view needs a name of its own")
-    if len(views) < 2:
-        raise InputError(f"take file {path} has {len(views)} view; a solve needs at least two")
     return views
 
 

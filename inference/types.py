@@ -42,6 +42,7 @@ class Reason(IntEnum):
     BRIDGED = 8  # carried over a gap by the motion
     NOT_RIGID = 9  # too far from its place on a skeleton of constant bones
     NEVER_TRIANGULATED = 10  # in no frame of the take
+    HYPOTHESES = 11  # too few views see it: it rests on what bodies usually do
 
 
 DISTORTION_LENGTHS = {"none": (0,), "opencv": (4, 5, 8, 12, 14), "fisheye": (4,)}
@@ -301,15 +302,20 @@ class SkeletonMotion:
 
 @dataclass(frozen=True, eq=False)
 class Hypotheses3D:
-    """Sampled body poses with weights, for frames that too few views see."""
+    """Sampled body poses with weights, for frames that too few views see; NaN and -inf in other frames."""
 
-    xyz: FloatArray  # (T, P, S, J, 3) m
-    log_weight: FloatArray  # (T, P, S)
+    xyz: FloatArray  # (T, P, S, J, 3) m float32, joints of the solved layer
+    log_weight: FloatArray  # (T, P, S) float32, the weights of a frame sum to one
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "xyz", frozen(self.xyz))
-        object.__setattr__(self, "log_weight", frozen(self.log_weight))
+        object.__setattr__(self, "xyz", frozen(self.xyz, np.float32))
+        object.__setattr__(self, "log_weight", frozen(self.log_weight, np.float32))
         check_shapes(xyz=(self.xyz, "T P S J 3"), log_weight=(self.log_weight, "T P S"))
+
+
+def no_hypotheses() -> Hypotheses3D:
+    """Return none at all: what a solution has whose views see enough."""
+    return Hypotheses3D(np.zeros((0, 0, 0, 0, 3)), np.zeros((0, 0, 0)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -325,6 +331,7 @@ class Solution:
     offset_s: FloatArray  # (V,)
     drift_ppm: FloatArray  # (V,)
     floor: FloatArray  # (4,) plane n·x + d = 0, NaN if unknown
+    hypotheses: Hypotheses3D = field(default_factory=no_hypotheses)
 
     def __post_init__(self) -> None:
         for name in ("contact", "offset_s", "drift_ppm", "floor"):

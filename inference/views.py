@@ -120,6 +120,8 @@ def take_clock(take: Take, opened: list[OpenedView], tracks: list[Keypoints2D]) 
 
 def _together(spans: list[tuple[float, float]], tolerance: float) -> tuple[float, float]:
     """Return the first and the last moment at which two of the spans (start, end) run at once; inf, -inf if none do."""
+    if len(spans) == 1:
+        return spans[0]
     begin, end, latest = math.inf, -math.inf, -math.inf
     for start, stop in sorted(spans):
         if start <= latest + tolerance:

@@ -27,6 +27,7 @@ from inference.perception.card import sha256_of  # noqa: E402
 from inference.perception.session import Session  # noqa: E402
 from training.evaluate_flow import trained  # noqa: E402
 from training.networks.flow import PoseFlow  # noqa: E402
+from training.pose_views import pose_views, stick_poses, whitened  # noqa: E402
 from training.trainer.checkpoint import Checkpoint  # noqa: E402
 
 _PARITY = 1e-3  # of whitened poses
@@ -41,7 +42,8 @@ class Sampler(nn.Module):
 
     def forward(self, z: Tensor, features: Tensor) -> tuple[Tensor, ...]:
         """Return whitened poses (N, S, 3J) and the prior's mean, covariance and patterns."""
-        constants = [self.flow.get_buffer(f"prior_{name}") + 0.0 for name in ("mean", "covariance", "patterns")]
+        nothing = 0 * features[0, 0]  # the exporter drops outputs that depend on no input
+        constants = [self.flow.get_buffer(f"prior_{name}") + nothing for name in ("mean", "covariance", "patterns")]
         return self.flow.sample(features, z), *constants
 
 
@@ -106,7 +108,8 @@ def export(model: PoseFlow, path: Path) -> float:
 
     def inputs(frames: int, samples: int) -> tuple[Tensor, Tensor]:
         z = torch.randn(frames, samples, d, generator=numbers)
-        return z, 0.5 * torch.randn(frames, 5 * d, generator=numbers)
+        seen = pose_views(stick_poses(frames, 3), 3, noise_m=0.01)(0, frames)
+        return z, whitened(seen, model.prior())["features"]
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the tracing exporter tells of its own end and of shapes that it keeps
@@ -120,7 +123,7 @@ def export(model: PoseFlow, path: Path) -> float:
             opset_version=17,
             dynamo=False,
         )
-    z, features = inputs(3, 7)
+    z, features = inputs(16, 50)
     (u,) = Session(path, "cpu").run_named({"z": z.numpy(), "features": features.numpy()}, ["u"])
     with torch.no_grad():
         worst = float(np.abs(u - model.sample(features, z).numpy()).max())

@@ -16,12 +16,14 @@ from ..types import (
     DISTORTION_LENGTHS,
     Camera,
     CameraRig,
+    Hypotheses3D,
     Intrinsics,
     Keypoints3D,
     Reason,
     Skeleton,
     SkeletonMotion,
     Solution,
+    no_hypotheses,
 )
 from .whole_file import replacing
 
@@ -48,6 +50,8 @@ def write_solution(path: Path, solution: Solution) -> None:
         InputError: the folder cannot be written.
     """
     arrays = _motion_arrays(solution) | camera_arrays(solution.rig, solution.offset_s, solution.drift_ppm)
+    if solution.hypotheses.log_weight.size:
+        arrays |= {"hypotheses": solution.hypotheses.xyz, "log_weight": solution.hypotheses.log_weight}
     save_arrays(path, arrays | {"floor": solution.floor})
 
 
@@ -78,11 +82,18 @@ def read_solution(path: Path) -> Solution:
             offset_s=_numbers(arrays, "offset_s"),
             drift_ppm=_numbers(arrays, "drift_ppm"),
             floor=_numbers(arrays, "floor"),
+            hypotheses=_hypotheses(arrays),
         )
     except KeyError as problem:
         raise InputError(f"{path} is not a solution: it has no key {problem.args[0]!r}") from None
     except (ShapeError, CalibrationError, *_BROKEN) as problem:
         raise InputError(f"{path} is not a valid solution: {_one_line(problem)}") from None
+
+
+def _hypotheses(arrays: Mapping[str, Any]) -> Hypotheses3D:
+    if "hypotheses" not in arrays:
+        return no_hypotheses()
+    return Hypotheses3D(_numbers(arrays, "hypotheses"), _numbers(arrays, "log_weight"))
 
 
 def write_cameras(path: Path, rig: CameraRig, offset_s: Any, drift_ppm: Any) -> None:

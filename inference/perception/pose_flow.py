@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..errors import ModelError
+from ..errors import ModelError, ShapeError
 from ..layouts import layout
 from ..shapes import FloatArray
 from .card import ModelCard, find_card
@@ -28,10 +28,12 @@ class PoseFlow:
         self.card = card
         self.joint_names = layout(card.layout).joint_names
         self._session = Session(card.path, "cpu", threads)
+        j = len(self.joint_names)
+        nothing = {"z": np.zeros((1, 1, 3 * j), np.float32), "features": np.zeros((1, 15 * j), np.float32)}
         try:
-            constants = self._session.run_named({}, ["prior_mean", "prior_covariance", "prior_patterns"])
+            constants = self._session.run_named(nothing, ["prior_mean", "prior_covariance", "prior_patterns"])
             self.prior = PosePrior(*(np.asarray(each, float) for each in constants))
-        except ValueError as error:
+        except (ValueError, ShapeError) as error:
             raise ModelError(f"{card.path}: this network is no flow over poses: {error}") from error
 
     def sample(self, gaussians: PoseGaussians, samples: int, seed: int) -> FloatArray:

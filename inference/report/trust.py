@@ -139,6 +139,7 @@ REASONS = {
     Reason.BRIDGED: "bridged over a gap",
     Reason.NOT_RIGID: "does not fit bones of constant length",
     Reason.NEVER_TRIANGULATED: "never seen by two views",
+    Reason.HYPOTHESES: "too few views see it: from what bodies usually do",
 }
 
 

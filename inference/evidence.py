@@ -1,0 +1,130 @@
+"""Sampled bodies as evidence for the solver: where too few views see a joint, views that nobody filmed.
+
+The solver knows one kind of evidence, a keypoint with a covariance in a view. What the samples say about a joint's
+place along the axes of a real camera becomes keypoints of made views: one looks along that camera's x axis and sees
+depth and height, one along its own axis and sees x. They stand far away, so that a pixel is a millimetre everywhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from .shapes import BoolArray, FloatArray
+from .types import Camera, CameraRig, Flag, Intrinsics, Keypoints2D, Keypoints3D, Reason
+
+_FAR_M = 2_000.0  # of a made view; a body's perspective there is 1/2000
+_PX_PER_M = 1_000.0
+_NOTHING_M = 30.0  # sigma of what a made view does not tell
+
+
+@dataclass(frozen=True, eq=False)
+class Moments:
+    """Mean and covariance of sampled joints, NaN where there are no samples."""
+
+    mean: FloatArray  # (T, P, J, 3) m
+    covariance: FloatArray  # (T, P, J, 3, 3) m²
+
+
+def made_views(
+    rig: CameraRig,
+    views: Sequence[Keypoints2D],
+    wanted: BoolArray,  # (T, P, J) joints for which samples stand
+    told: Moments,  # joints of the views
+) -> tuple[CameraRig, tuple[Keypoints2D, ...]]:
+    """Add the views that tell what the samples say about the wanted joints.
+
+    Convention:
+        a joint that one real view shows gets its depth in that view's axes alone, for the samples already hold what
+        that view says; a joint that none shows, or several at odds, gets all three coordinates in the axes of the
+        view that shows most of the person in that frame. Made views are exact.
+
+    Returns:
+        Rig and views, the real ones first.
+    """
+    seen = np.stack([view.observed for view in views])  # (V, T, P, J)
+    owner = np.where(seen.any(axis=0), seen.argmax(axis=0), seen.sum(axis=-1).argmax(axis=0)[..., None])
+    depth_alone = wanted & (seen.sum(axis=0) == 1)
+    whole = wanted & ~depth_alone
+    cameras, made = list(rig.cameras), list(views)
+    for number, camera in enumerate(rig.cameras):
+        own = wanted & (owner == number)
+        if not own.any():
+            continue
+        about = np.nanmean(told.mean[own], axis=0)
+        x, y, z = camera.R
+        for kind, axes, spread in (
+            ("depth", np.stack([z, y, -x]), own),
+            ("x", np.stack([x, y, z]), own & whole),
+        ):
+            if spread.any():
+                made_camera = _far_camera(f"{camera.name} ({kind})", axes, about)
+                cameras.append(made_camera)
+                made.append(_told(made_camera, views[number], told, spread, whole if kind == "depth" else None))
+    size = 6 * len(cameras)
+    covariance = np.zeros((size, size))
+    covariance[: len(rig.covariance), : len(rig.covariance)] = rig.covariance
+    return CameraRig(tuple(cameras), covariance, rig.gauge), tuple(made)
+
+
+def _far_camera(name: str, axes: FloatArray, about: FloatArray) -> Camera:
+    focal = _FAR_M * _PX_PER_M
+    K = np.array([[focal, 0, 0], [0, focal, 0], [0, 0, 1.0]])
+    centre = about - axes[2] * _FAR_M
+    return Camera(Intrinsics(name, (65536, 65536), K, np.zeros(0), "none"), axes, -axes @ centre)
+
+
+def _told(camera: Camera, like: Keypoints2D, told: Moments, where: BoolArray, height: BoolArray | None) -> Keypoints2D:
+    """Keypoints of a made view: its x, and its y where ``height`` says so."""
+    place = told.mean @ camera.R.T + camera.t
+    xy = _FAR_M * _PX_PER_M * place[..., :2] / place[..., 2:]
+    spread = _PX_PER_M**2 * (camera.R @ told.covariance @ camera.R.T)[..., :2, :2]
+    alone = np.zeros_like(spread)
+    alone[..., 0, 0] = spread[..., 0, 0]
+    alone[..., 1, 1] = (_PX_PER_M * _NOTHING_M) ** 2
+    if height is not None:
+        alone = np.where(height[..., None, None], spread, alone)
+    return replace(
+        like,
+        view=camera.name,
+        xy=np.where(where[..., None], xy, np.nan),
+        covariance=np.where(where[..., None, None], alone, np.nan),
+        score=np.where(where, 1.0, 0.0),
+    )
+
+
+def started(raw: Keypoints3D, wanted: BoolArray, told: Moments) -> Keypoints3D:
+    """Put the samples' means where single frames have nothing: what the solver starts from, flagged WEAK."""
+    return replace(
+        raw,
+        xyz=np.where(wanted[..., None], told.mean, raw.xyz),
+        covariance=np.where(wanted[..., None, None], told.covariance, raw.covariance),
+        flag=np.where(wanted, int(Flag.WEAK), raw.flag),
+        reason=np.where(wanted, int(Reason.HYPOTHESES), raw.reason),
+    )
+
+
+def widened(
+    solved: Keypoints3D,
+    told: FloatArray,  # (T, P, S, 3, 3) m² of the solved joints, NaN where no samples stand
+) -> Keypoints3D:
+    """Give the solved joints that rest on samples at least the samples' covariance.
+
+    The samples of neighbouring frames are wrong together: what many frames agree on is no surer than one.
+
+    Convention:
+        along every axis of the samples' covariance the larger of the two variances; flags OBSERVED become WEAK.
+    """
+    known = np.isfinite(told).all(axis=(-1, -2)) & solved.observed
+    own = np.where(known[..., None, None], solved.covariance, np.eye(3))
+    guess = np.where(known[..., None, None], told, np.eye(3))
+    root = np.linalg.cholesky(own)
+    inverse = np.linalg.inv(root)
+    values, axes = np.linalg.eigh(inverse @ guess @ np.swapaxes(inverse, -1, -2))
+    larger = root @ axes * np.sqrt(np.maximum(values, 1.0))[..., None, :]
+    covariance = np.where(known[..., None, None], larger @ np.swapaxes(larger, -1, -2), solved.covariance)
+    flag = np.where(known & (solved.flag == Flag.OBSERVED), int(Flag.WEAK), solved.flag)
+    reason = np.where(known, int(Reason.HYPOTHESES), solved.reason)
+    return replace(solved, covariance=covariance, flag=flag, reason=reason)
