@@ -7,7 +7,6 @@ import bpy
 import numpy as np
 import pytest
 from sightline.addon.host.ellipsoids import FACTOR
-from sightline.addon.host.parts import parts_in
 from sightline.addon.host.scene import TakeInfo, build_scene, clock_of
 from sightline.addon.scene_corrections import index_at, pinned_place
 
