@@ -16,6 +16,7 @@ import argparse
 import dataclasses
 import json
 import math
+import shutil
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -25,7 +26,11 @@ ROOT = Path(__file__).resolve().parent.parent
 if __name__ == "__main__":
     sys.path[0] = str(ROOT)  # not this folder, whose files would stand for packages of the same name
 
-import torch  # noqa: E402  the checkout is on the path only now
+try:
+    import torch  # the checkout is on the path only now
+except ImportError:
+    sys.stderr.write("adapt.py: this Python has no PyTorch: choose one with torch, safetensors, tensorboard and onnx\n")
+    raise SystemExit(2) from None
 
 from inference.config import DetectionSettings  # noqa: E402
 from inference.errors import Cancelled, InputError, SolveError  # noqa: E402
@@ -123,6 +128,8 @@ def adapt(options: argparse.Namespace, progress: Progress) -> dict[str, str]:
         for left in (after.card, after.card.with_suffix(".onnx")):
             left.unlink(missing_ok=True)
         return {"verdict": f"not kept: {why}"}
+    if options.start is None:
+        shutil.copyfile(teacher.path, out / teacher.path.name)  # beside its card, as a model is added
     _write_evidence(after.card, rows, why)
     return {"verdict": f"kept: {why}", "card": str(after.card)}
 

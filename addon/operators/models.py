@@ -11,9 +11,12 @@ from bpy_extras.io_utils import ImportHelper
 
 from ...inference.perception.manage import add_model, remove_model
 from .. import errands
+from ..job import ROOT
 from ..known_models import forget_models
 from ..preferences import chosen_python, environment_command, preferences
 from .guarded import guarded
+
+ADAPT = ROOT / "training" / "adapt.py"
 
 
 def describe_python(said: dict[str, Any]) -> str:
@@ -149,6 +152,53 @@ class SIGHTLINE_OT_fetch_models(bpy.types.Operator):
         return _begin(self, f"Fetching {self_pack}", arguments, fetched)
 
 
+class SIGHTLINE_OT_adapt_detector(bpy.types.Operator):
+    """Adapt the chosen detector to this take in the background: what several cameras agree on teaches it how wrong it is, or trains weights of ours. Kept only if it is better on a camera and on frames that took no part. Needs PyTorch in the Python above"""  # noqa: D415, E501
+
+    bl_idname = "sightline.adapt_detector"
+    bl_label = "Adapt to This Shoot"
+
+    weights: StringProperty(
+        subtype="FILE_PATH", options={"SKIP_SAVE"}, description="Weights of Sightline's own network; empty: card alone"
+    )
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        reason = adapting_impossible(context.scene)
+        if reason:
+            cls.poll_message_set(reason)
+        return not reason
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        take = Path(bpy.path.abspath(context.scene.sightline.take_path))
+        places = (take.parent / f"adapted_{number}" for number in range(1, 1000))
+        out = next(place for place in places if not place.exists())
+        arguments = [str(ADAPT), str(take), "--out", str(out), "--teacher", context.scene.sightline.detector]
+        arguments += ["--start", bpy.path.abspath(self.weights)] if self.weights else []
+        return _begin(self, "Adapting", [*arguments, "--progress", "json", "--listen"], adapted)
+
+
+def adapting_impossible(scene: bpy.types.Scene) -> str:
+    """Return why the detector cannot be adapted now, "" if it can be tried."""
+    if not ADAPT.is_file():
+        return "This installation has no training part; build the extension from a newer source"
+    if not scene.sightline.take_path:
+        return "Choose a take first"
+    chosen = preferences()
+    if chosen is None or not chosen.python.strip():
+        return "Choose a Python with PyTorch above: Blender's own has none"
+    return "Something else is being done; wait for it" if errands.busy() else ""
+
+
+def adapted(said: dict[str, Any]) -> str:
+    """Make a sentence of what `training/adapt.py` said, and add the model that it kept."""
+    if "card" not in said:
+        return f"The detector stays as it is, {said['verdict']}"
+    card = add_model(Path(said["card"]))
+    forget_models()
+    return f"Added {card.name}, {said['verdict']}"
+
+
 class SIGHTLINE_OT_choose_detector(bpy.types.Operator):
     """Use this detector"""  # noqa: D415
 
@@ -171,5 +221,6 @@ CLASSES = (
     SIGHTLINE_OT_add_model,
     SIGHTLINE_OT_remove_model,
     SIGHTLINE_OT_fetch_models,
+    SIGHTLINE_OT_adapt_detector,
     SIGHTLINE_OT_choose_detector,
 )

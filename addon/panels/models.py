@@ -32,6 +32,7 @@ def draw_models(layout: bpy.types.UILayout, chosen: bpy.types.AddonPreferences) 
     row.operator("sightline.refresh_models", text="", icon="FILE_REFRESH")
     for model in known_models():
         _draw_model(layout.box(), model)
+    layout.operator("sightline.adapt_detector", icon="MOD_PHYSICS")
     for name in missing_packs():
         box = layout.box()
         box.label(text=f"The pack {name} is not complete: Fetch gets {download_note(name)}", icon="INTERNET")

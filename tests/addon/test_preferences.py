@@ -13,7 +13,7 @@ import pytest
 from sightline.addon import errands, known_models, preferences, solving
 from sightline.addon.job import foreign_environment
 from sightline.addon.operators import example
-from sightline.addon.operators.models import describe_python
+from sightline.addon.operators.models import adapted, adapting_impossible, describe_python
 from sightline.addon.preferences import PACKAGE, environment_command, hint
 from sightline.addon.scene_take import missing_cameras, missing_footage
 from sightline.inference.errors import InputError
@@ -150,6 +150,35 @@ def test_a_card_that_is_none_is_refused_in_one_line(enabled, tmp_path):
     (tmp_path / "card.toml").write_text("kind = 1")
     with pytest.raises(RuntimeError, match="missing name"):
         bpy.ops.sightline.add_model(filepath=str(tmp_path / "card.toml"))
+
+
+def test_adapting_says_what_it_lacks_and_a_python_without_torch_says_so(enabled, tmp_path):
+    """The child is the real one; the Python of the tests has no PyTorch."""
+    scene = bpy.context.scene
+    assert "Choose a take" in adapting_impossible(scene) and not bpy.ops.sightline.adapt_detector.poll()
+    scene.sightline.take_path = str(_take(tmp_path))
+    assert "Blender's own has none" in adapting_impossible(scene)
+    enabled.python = sys.executable
+    assert adapting_impossible(scene) == ""
+    assert bpy.ops.sightline.adapt_detector() == {"FINISHED"}
+    assert "wait for it" in adapting_impossible(scene)
+    text, failed = finished()
+    assert failed and "this Python has no PyTorch" in text and "\n" not in text
+
+
+def test_a_detector_that_was_kept_is_added_and_one_that_was_not_is_not(enabled, tmp_path):
+    pytest.importorskip("onnx")
+    sys.path.insert(0, str(ROOT / "tests" / "inference" / "perception"))
+    try:
+        write_card = importlib.import_module("test_manage").write_card
+    finally:
+        sys.path.pop(0)
+    before = {model.name for model in known_models.known_models()}
+    assert adapted({"verdict": "not kept: worse"}) == "The detector stays as it is, not kept: worse"
+    assert {model.name for model in known_models.known_models()} == before
+    said = adapted({"verdict": "kept: better", "card": str(write_card(tmp_path / "made"))})
+    assert said == "Added mine, kept: better"
+    assert {model.name for model in known_models.known_models()} - before == {"mine"}
 
 
 def test_fetching_needs_consent(enabled):

@@ -63,7 +63,8 @@ def test_no_wheels_zip_is_whole_and_valid(blender_command, blazepose_card, tmp_p
     assert {"__init__.py", "blender_manifest.toml", "LICENSE", "NOTICE", "addon/__init__.py"} <= inside
     assert f"inference/models/{blazepose_card.path.name}" in inside
     assert "inference/models/blazepose.LICENSE.txt" in inside
-    assert not [n for n in inside if "__pycache__" in n or n.startswith(("tests", "tools", "training", "."))]
+    assert not [n for n in inside if "__pycache__" in n or n.startswith(("tests", "tools", "."))]
+    assert "training/adapt.py" in inside
 
 
 def test_valid_manifest_is_accepted(blender_command, small, tmp_path):
