@@ -2,8 +2,8 @@
 
 The detector in use (``--teacher``; several: where they agree) sees the takes without one view; geometry says where it
 is right; those joints become labels. Without ``--start`` its card learns how wrong it is on this shoot: widths,
-standing errors, memory. With ``--start F.safetensors``, weights of our own detector of the config's size, that network
-is trained on the labels. What was learned is kept only if it is better on held-out frames and on the held-out view,
+standing errors, memory. With ``--start F.safetensors``, weights or a checkpoint of our own detector, that network is
+trained on the labels. What was learned is kept only if it is better on held-out frames and on the held-out view,
 which took no part in labels or learning.
 
 DIR gets ``evidence.json`` and, where kept, a card with its evidence and a network: ``python -m inference models add
@@ -42,12 +42,13 @@ from training.card_noise import card_with_noise, measured_noise  # noqa: E402
 from training.evaluation import errors_on_views  # noqa: E402
 from training.exporting import CardFacts, Shipped, card_text, export, noise_lines, toml_value  # noqa: E402
 from training.loaders.labelled import LabelledView  # noqa: E402
+from training.networks.backbone import NetworkSettings  # noqa: E402
 from training.networks.keypoints import KeypointNetwork, ShippedKeypoints  # noqa: E402
 from training.shoot import Shoot, in_order, shoot_of  # noqa: E402
 from training.tasks.adapt import AdaptTask  # noqa: E402
 from training.tasks.known import TASKS  # noqa: E402
 from training.train import commit, facts_of  # noqa: E402
-from training.trainer.checkpoint import FILE, load_weights, read_checkpoint, read_weights  # noqa: E402
+from training.trainer.checkpoint import FILE, load_weights, read_checkpoint, read_facts, read_weights  # noqa: E402
 from training.trainer.loop import Options, train  # noqa: E402
 from training.trainer.place import open_place  # noqa: E402
 from training.trainer.settings import Config, read_config  # noqa: E402
@@ -97,22 +98,25 @@ def adapt(options: argparse.Namespace, progress: Progress) -> dict[str, str]:
         Cancelled: the user stopped the work; nothing is kept.
     """
     config = _config(options)
+    if (options.out / "evidence.json").exists():
+        raise InputError(f"{options.out} holds an adaptation already: name another folder with --out")
+    options.out.mkdir(parents=True, exist_ok=True)
+    return learn_and_judge(config, options, shoot_of(config.tables["shoot"], progress), progress)
+
+
+def learn_and_judge(config: Config, options: argparse.Namespace, shoot: Shoot, progress: Progress) -> dict[str, str]:
+    """Do what `adapt` does after the labels are made."""
     out: Path = options.out
-    if (out / "evidence.json").exists():
-        raise InputError(f"{out} holds an adaptation already: name another folder with --out")
-    out.mkdir(parents=True, exist_ok=True)
     name = options.name or f"{Path(config.tables['shoot'].takes[0]).resolve().parent.name}_adapted"
-    shoot = shoot_of(config.tables["shoot"], progress)
     teacher = find_card(config.tables["shoot"].teachers[0])
     calibrating, judging = shoot.frames[::2], {"frames": shoot.frames[1::2], "view": shoot.view}
+    rows = {"teacher": judged(_card_file(config.tables["shoot"].teachers[0]), judging, progress)}
     if options.start is None:
-        before = judged(_card_file(config.tables["shoot"].teachers[0]), judging, progress)
+        before = rows.pop("teacher")
         after = judged(_teacher_card(before.card, out / name, shoot, progress), judging, progress)
-        rows = {"before": before, "after": after}
     else:
         before, after = _networks(config, options, shoot, (calibrating, judging), progress, out / name)
-        own = judged(_card_file(config.tables["shoot"].teachers[0]), judging, progress)
-        rows = {"before": before, "after": after, "teacher": own}
+    rows |= {"before": before, "after": after}
     kept, why = verdict(before, after)
     evidence = {
         "kept": kept,
@@ -269,7 +273,13 @@ def _config(options: argparse.Namespace) -> Config:
     changed |= {"seconds": options.seconds} if options.seconds else {}
     shoot = dataclasses.replace(config.tables["shoot"], **changed)
     training = dataclasses.replace(config.training, steps=options.steps or config.training.steps)
-    return dataclasses.replace(config, tables={**config.tables, "shoot": shoot}, training=training)
+    tables = {**config.tables, "shoot": shoot}
+    if options.start is not None:
+        theirs = read_facts(options.start)["config"]
+        tables["network"] = NetworkSettings(**{key: tuple(value) for key, value in theirs["network"].items()})
+        same = {"size": tuple(theirs["data"]["size"]), "layout": theirs["data"]["layout"]}
+        tables["data"] = dataclasses.replace(config.tables["data"], **same)
+    return dataclasses.replace(config, tables=tables, training=training)
 
 
 def _say(line: dict[str, object] | dict[str, str]) -> None:

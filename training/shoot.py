@@ -47,7 +47,7 @@ class ShootSettings:
     held_out_share: float = 0.25  # of the frames, at the end
     every: int = 2  # take each n-th frame
     seconds: float = 0.0  # of each take; 0 = all
-    most_sigma_px: float = 10.0  # of a label along its worst axis
+    most_sigma_px: float = 16.0  # of a label along its worst axis
     agree_m: float = 0.05  # farthest that teachers may be apart
     work: str = "out/shoot"  # folder of the solves
 

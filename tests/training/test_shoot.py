@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from inference.errors import InputError
+from inference.layouts import layout
 from inference.perception.card import KeypointNoise, ModelCard, NetworkInput, read_card, sha256_of
+from inference.progress import Progress
 from inference.types import Flag, Keypoints3D
 from training import adapt
+from training.augmentation import AugmentationSettings
 from training.card_noise import card_with_noise, likeliest_factor, measured_noise, memory_frames
 from training.evaluation import ViewErrors
 from training.exporting import noise_lines
-from training.shoot import ShootSettings, agreed_joints
+from training.networks.backbone import NetworkSettings
+from training.shoot import ShootSettings, agreed_joints, crops_of, shoot_of
+from training.sources import DataSettings
+from training.tasks.keypoints import KeypointLossSettings, KeypointTask
+from training.trainer.checkpoint import FILE, read_checkpoint, write_weights
 
 NAMES = ("left_shoulder", "right_shoulder", "left_hip", "right_hip")
 
@@ -194,21 +203,71 @@ def test_worse_anywhere_is_not_kept(changed, why):
 # ---- the command ----
 
 
-def test_a_moment_of_the_example_take(tmp_path, capsys, example_take, blazepose_card):
-    """The whole way without a network of ours; the evidence decides, whichever way."""
-    arguments = [str(example_take), "--out", str(tmp_path / "a"), "--seconds", "0.8", "--progress", "json"]
-    assert adapt.main(arguments) == 0
-    said = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-    evidence = json.loads((tmp_path / "a" / "evidence.json").read_text())
-    assert said[-1]["verdict"].startswith("kept" if evidence["kept"] else "not kept")
-    assert {each["stage"] for each in said if "stage" in each} >= {"measuring", "judging frames", "judging view"}
-    assert evidence["pictures"]["view"] >= 4 and 0 < evidence["agreed"] <= 1
+@pytest.fixture(scope="module")
+def moment(example_take, blazepose_card, tmp_path_factory):
+    """Labels of eight tenths of a second of the example take."""
+    work = tmp_path_factory.mktemp("work")
+    return shoot_of(ShootSettings(takes=(str(example_take),), seconds=0.8, work=str(work)))
+
+
+def run(moment, example_take, out, *more):
+    """Adapt as the command does once it has the labels; return evidence and what is said."""
+    options = adapt._parser().parse_args([str(example_take), "--out", str(out), *more])
+    out.mkdir()
+    said = adapt.learn_and_judge(adapt._config(options), options, moment, Progress())
+    return json.loads((out / "evidence.json").read_text()), said
+
+
+def test_the_detector_s_card_learns_from_the_example_take(moment, tmp_path, capsys, example_take):
+    """The evidence decides, whichever way; a folder is used once."""
+    evidence, said = run(moment, example_take, tmp_path / "a")
+    assert said["verdict"].startswith("kept" if evidence["kept"] else "not kept")
+    assert evidence["pictures"]["view"] >= 4 and 0.3 < evidence["agreed"] <= 1
+    assert evidence["scores"]["before"]["view"]["median_px"] < 12
     made = tmp_path / "a" / "example_take_adapted.toml"
-    assert made.exists() == evidence["kept"] == ("card" in said[-1])
+    assert made.exists() == evidence["kept"] == ("card" in said)
     if evidence["kept"]:
         found = read_card(made)
         assert found.accuracy["after_view_nll"] < found.accuracy["before_view_nll"]
-    assert adapt.main(arguments) == 2  # the folder holds an adaptation now
+    assert adapt.main([str(example_take), "--out", str(tmp_path / "a")]) == 2
+    assert "holds an adaptation already" in capsys.readouterr().err
+
+
+def test_a_network_of_ours_learns_from_the_example_take(moment, tmp_path, example_take, capsys):
+    """Fresh weights of a tiny network: its size comes from the weights' own configuration."""
+    data = DataSettings(source="stick_figures", size=(64, 96))
+    tables = {"data": data, "augmentation": AugmentationSettings(), "network": NetworkSettings((8, 16), (1, 1))}
+    torch.manual_seed(1)
+    model = KeypointTask({**tables, "loss": KeypointLossSettings()}, 1).model()
+    config = {key: dataclasses.asdict(table) for key, table in tables.items()}
+    write_weights(tmp_path / "w.safetensors", model.state_dict(), {"config": config})
+    arguments = ("--start", str(tmp_path / "w.safetensors"), "--steps", "3")
+    evidence, said = run(moment, example_take, tmp_path / "a", *arguments)
+    assert set(evidence["scores"]) == {"teacher", "before", "after"}
+    assert evidence["scores"]["teacher"]["view"]["median_px"] < evidence["scores"]["after"]["view"]["median_px"]
+    assert read_checkpoint(tmp_path / "a" / "run" / FILE).facts["step"] == 3
+    left = {path.name for path in (tmp_path / "a").iterdir()}
+    kept = {"example_take_adapted.toml", "example_take_adapted.onnx"}
+    assert left == {"evidence.json", "run", *(kept if evidence["kept"] else ())}
+    assert ("card" in said) == evidence["kept"]
+
+
+def test_the_crops_hold_their_labels(moment):
+    """Labels fall inside of the crops, and agree with the detector in the picture that they were cut from."""
+    names = layout("sightline_29").joint_names
+    batch = crops_of(moment.learn[:6], names, (96, 128))
+    assert batch["image"].shape == (6, 3, 128, 96) and batch["image"].dtype == torch.uint8
+    known = torch.isfinite(batch["xy"]).all(dim=-1)
+    assert (batch["inside"] == known).float().mean() > 0.99 and known.float().mean() > 0.4
+    extent = batch["xy"][0][known[0]].amax(dim=0) - batch["xy"][0][known[0]].amin(dim=0)
+    assert 128 / 1.25 * 0.8 < extent[1] < 128 / 1.25 * 1.05 or 96 / 1.25 * 0.8 < extent[0] < 96 / 1.25 * 1.05
+
+
+def test_held_out_frames_come_later_and_the_held_out_view_never_teaches(moment):
+    videos = {path.rpartition("/")[2] for path in (view.picture.path for view in moment.learn)}
+    assert videos == {"cam01.mp4", "cam02.mp4", "cam03.mp4"}
+    assert {view.picture.path.rpartition("/")[2] for view in moment.view} == {"cam04.mp4"}
+    assert max(view.picture.frame for view in moment.learn) < min(view.picture.frame for view in moment.frames)
 
 
 @pytest.mark.parametrize(

@@ -109,6 +109,17 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     return {key: value.float() if value.is_floating_point() else value for key, value in tensors.items()}
 
 
+def read_facts(path: Path) -> dict[str, Any]:
+    """Read what a checkpoint or `write_weights` says of where the weights come from: configuration, step, commit.
+
+    Raises:
+        InputError: as `read_weights`.
+    """
+    read_weights(path)
+    with safe_open(str(path), framework="pt") as file:
+        return json.loads((file.metadata() or {})["facts"])
+
+
 def load_weights(model: torch.nn.Module, weights: Mapping[str, Tensor], where: str) -> None:
     """Put weights into a model of the same architecture.
 
