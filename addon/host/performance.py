@@ -26,6 +26,12 @@ class Performance:
     motion: SkeletonMotion
     person: int
     frames: FloatArray  # (T,)
+    of_take: int | None = None  # the same person's number in the take; None: the same
+
+    @property
+    def number(self) -> int:
+        """The person's number in the take."""
+        return self.person if self.of_take is None else self.of_take
 
 
 def take_start(scene: bpy.types.Scene, take: str) -> int:
@@ -53,7 +59,7 @@ def performance_of(scene: bpy.types.Scene, item: bpy.types.Object, solution: Sol
     untouched = shown_layer(item) == SOLVED and item.get(FINGERPRINT) == fingerprint(item)
     if untouched:
         return Performance(item[TAKE], motion, person, frames)
-    return Performance(item[TAKE], _read_off(scene, item, motion, frames), 0, frames)
+    return Performance(item[TAKE], _read_off(scene, item, motion, frames), 0, frames, person)
 
 
 def _read_off(

@@ -124,9 +124,9 @@ def remove_rig(item: bpy.types.Object) -> None:
 
 def _rig_object(scene: bpy.types.Scene, performance: Performance, target: RigFile) -> bpy.types.Object:
     """Return a new, empty armature for a person and target."""
-    name = f"{performance.take} person {performance.person + 1} {target.label}"
+    name = f"{performance.take} person {performance.number + 1} {target.label}"
     item = bpy.data.objects.new(name, bpy.data.armatures.new(name))
-    part = Part("rig", performance.take, layer=CLEANED, person=performance.person)
+    part = Part("rig", performance.take, layer=CLEANED, person=performance.number)
     for key, value in (part.properties | {RIG: target.key}).items():
         item[key] = value
     ensure_group(ensure_take_collection(scene, performance.take), "people").objects.link(item)
@@ -136,7 +136,7 @@ def _rig_object(scene: bpy.types.Scene, performance: Performance, target: RigFil
 
 def _remove_before(scene: bpy.types.Scene, performance: Performance, target: RigFile) -> None:
     for before in parts_in(scene, "rig", performance.take):
-        if before[PERSON] == performance.person and before[RIG] == target.key:
+        if before[PERSON] == performance.number and before[RIG] == target.key:
             remove_rig(before)
 
 
@@ -155,6 +155,7 @@ def _write(
     before = animation.action
     action, bag = empty_action(f"{item.name} {performance.take}", item.name)
     action[KIND], action[TAKE], action[LAYER] = RETARGETED, performance.take, CLEANED
+    action[PERSON] = performance.number
     for bone, values in channels.location.items():
         path = f"{_path(names[bone])}.location"
         write_curves(bag, path, performance.frames, values * units, names[bone])

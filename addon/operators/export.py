@@ -4,6 +4,7 @@
 from pathlib import Path
 
 import bpy
+from bpy.props import FloatProperty
 
 from ...inference.errors import InputError
 from ...inference.files.solution import read_solution
@@ -14,6 +15,7 @@ from ..host.layers import layer_action, shown_layer
 from ..host.parts import CLEANED, KIND, PERSON, TAKE, part_of, parts_in
 from ..host.performance import Performance, performance_of
 from ..host.rig_files import find_rig
+from ..host.rig_keys import is_retargeted, reduce_rig
 from ..host.rigs import make_rig, retarget_onto
 from ..on_solved import OnSolved
 from .guarded import guarded
@@ -159,4 +161,36 @@ class SIGHTLINE_OT_retarget(OnSolved, bpy.types.Operator):
         return guarded(self, give)
 
 
-CLASSES = (SIGHTLINE_OT_export_take, SIGHTLINE_OT_make_rig, SIGHTLINE_OT_retarget)
+class SIGHTLINE_OT_reduce_rig_keys(OnSolved, bpy.types.Operator):
+    """Replace the key on every frame of the active character by few Bézier keys within the person's uncertainty"""  # noqa: D415
+
+    bl_idname = "sightline.reduce_rig_keys"
+    bl_label = "Reduce Keys of Active"
+    bl_options = {"REGISTER", "UNDO"}
+
+    sigmas: FloatProperty(
+        name="Within",
+        default=2.0,
+        min=0.1,
+        max=5.0,
+        description="How far the end of a bone may be off, in standard deviations of the person's joint",
+    )
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        if not is_retargeted(context.active_object):
+            cls.poll_message_set("Retarget to the active armature first, or make one")
+            return False
+        return bool(context.scene.sightline.solution_path)
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        def reduce() -> set[str]:
+            solution = read_solution(Path(bpy.path.abspath(context.scene.sightline.solution_path)))
+            before, after = reduce_rig(context.active_object, solution, self.sigmas)
+            self.report({"INFO"}, f"{before:,} keys became {after:,}: {before / after:.1f} times fewer")
+            return {"FINISHED"}
+
+        return guarded(self, reduce)
+
+
+CLASSES = (SIGHTLINE_OT_export_take, SIGHTLINE_OT_make_rig, SIGHTLINE_OT_retarget, SIGHTLINE_OT_reduce_rig_keys)

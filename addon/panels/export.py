@@ -27,6 +27,7 @@ class SIGHTLINE_PT_export(OnSolved, Tab, bpy.types.Panel):
         column = layout.column(align=True)
         column.operator("sightline.make_rig", icon="ARMATURE_DATA")
         column.operator("sightline.retarget", icon="MOD_ARMATURE")
+        column.operator("sightline.reduce_rig_keys", icon="IPO_BEZIER")
 
 
 class SIGHTLINE_PT_files(Tab, bpy.types.Panel):

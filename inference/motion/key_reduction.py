@@ -123,6 +123,34 @@ def reduce_keys(
     return ReducedMotion(keyed, tuple(curves))
 
 
+def reduce_turns(
+    frames: FloatArray,  # (T,)
+    turns: FloatArray,  # (T, 4) wxyz, sign continuous
+    allowed_rad: FloatArray,  # (T,)
+) -> KeyedCurve:
+    """Find the fewest keys of one bone's rotation that leave it by no more than an angle in any frame.
+
+    Convention:
+        evaluated quaternions are normalised before they turn anything, as Blender does.
+    """
+    own = turns / np.linalg.norm(turns, axis=-1, keepdims=True)
+
+    def excess(path: FloatArray) -> FloatArray:
+        length = np.maximum(np.linalg.norm(path, axis=-1), 1e-12)
+        return 2 * np.arccos(np.clip(np.abs((own * path).sum(axis=-1)) / length, 0, 1)) / allowed_rad
+
+    return _fewest_keys(frames, turns, excess)
+
+
+def reduce_path(
+    frames: FloatArray,  # (T,)
+    path: FloatArray,  # (T, 3) m
+    allowed_m: FloatArray,  # (T,)
+) -> KeyedCurve:
+    """Find the fewest keys of a path that leave it by no more than a distance in any frame."""
+    return _fewest_keys(frames, path, lambda found: np.linalg.norm(found - path, axis=-1) / allowed_m)
+
+
 @dataclass(frozen=True, eq=False)
 class _Aim:
     """What one bone's curve is to reach."""

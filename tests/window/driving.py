@@ -224,7 +224,12 @@ def child() -> int:
 
 def detecting(share: float) -> Callable[[], bool]:
     """Return whether a solve has come so far in its detection."""
-    return lambda: status().text.startswith("Detect") and status().share > share
+
+    def found() -> bool:
+        running = ours("addon.background").running()
+        return running is not None and running.detected > share
+
+    return found
 
 
 def run(steps: Generator[float, None, dict[str, object]], out: Path) -> None:

@@ -73,7 +73,7 @@ def fill() -> driving.Steps:
 def interrupted() -> Generator[float, None, dict[str, object]]:
     """Cancel a solve by ESC, kill the next one's child process, then keep what they detected."""
     yield from press("bpy.ops.sightline.solve_take(")
-    yield from until(detecting(0.25), "detection")
+    yield from until(detecting(0.1), "detection")
     driving.to_middle()
     yield 1.0
     picture("4_solving")
@@ -86,7 +86,7 @@ def interrupted() -> Generator[float, None, dict[str, object]]:
     picture("5_cancelled")
     untouched = len(bpy.context.scene.objects)
     yield from press("bpy.ops.sightline.solve_take(")
-    yield from until(detecting(0.5), "detection going on")
+    yield from until(detecting(0.1), "detection going on")  # from where the other one stopped
     os.kill(driving.child(), signal.SIGKILL)
     yield from until(lambda: not status().running, "the end of the killed child", 30.0)
     yield 1.0
