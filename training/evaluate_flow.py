@@ -22,19 +22,24 @@ if __name__ == "__main__":
 import numpy as np  # noqa: E402  the checkout is on the path only now
 import torch  # noqa: E402
 
-from inference.errors import SolveError  # noqa: E402
+from inference.errors import InputError, SolveError  # noqa: E402
 from inference.shapes import FloatArray  # noqa: E402
+from training.heatmap_poses import H36M, heatmap_poses, rooted  # noqa: E402
 from training.hypothesis_metrics import energy_score, hypothesis_errors  # noqa: E402
 from training.metrics import aligned_errors, cps, pck, root_errors  # noqa: E402
 from training.networks.flow import PoseFlow  # noqa: E402
+from training.networks.paper_flow import LATENT, PaperFlow  # noqa: E402
 from training.pose_views import HIPS, pose_views, whitened  # noqa: E402
 from training.tasks.flow import FlowTask, middle_poses, sampled_poses  # noqa: E402
 from training.tasks.known import TASKS  # noqa: E402
+from training.tasks.paper_flow import PaperFlowTask, sampled  # noqa: E402
 from training.trainer.checkpoint import FILE, Checkpoint, load_weights, read_checkpoint, write_checkpoint  # noqa: E402
 from training.trainer.settings import config_from  # noqa: E402
+from training.trainer.task import Batch  # noqa: E402
 
 SAMPLES = 200
 LEVELS = (0.5, 0.9, 0.95)
+PELVIS = [H36M.index("pelvis")]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -54,14 +59,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def trained(folder: Path) -> tuple[Checkpoint, FlowTask, PoseFlow]:
-    """Return a run's checkpoint, task, and network with the averaged weights.
+    """Return a calibrated flow's checkpoint, task, and network with the averaged weights.
 
     Raises:
-        InputError: there is no checkpoint, or it is damaged or of another architecture.
+        InputError: there is no checkpoint, or it is damaged or of another kind of model.
     """
+    checkpoint, task, model = _loaded(folder)
+    if not (isinstance(task, FlowTask) and isinstance(model, PoseFlow)):
+        raise InputError(
+            f"{folder}: this is no calibrated flow; name the run of a configuration with mode = calibrated"
+        )
+    return checkpoint, task, model
+
+
+def _loaded(folder: Path) -> tuple[Checkpoint, FlowTask | PaperFlowTask, PoseFlow | PaperFlow]:
     checkpoint = read_checkpoint(folder / FILE)
     config = config_from(dict(checkpoint.facts["config"]), TASKS, str(folder / FILE))
-    task = FlowTask(config.tables, config.training.seed)
+    if config.system != "flow":
+        raise InputError(f"{folder}: a run of the system {config.system!r}, not of 'flow'")
+    paper = config.task == "paper"
+    task = (PaperFlowTask if paper else FlowTask)(config.tables, config.training.seed)
     model = task.network().eval()
     load_weights(model, checkpoint.part("ema"), str(folder / FILE))
     return checkpoint, task, model
@@ -73,21 +90,50 @@ def evaluated(folder: Path, options: argparse.Namespace) -> list[dict[str, str |
     Raises:
         InputError: there is no checkpoint, or it is damaged or of another architecture.
     """
-    checkpoint, task, model = trained(folder)
+    checkpoint, task, model = _loaded(folder)
     name, seed = str(checkpoint.facts["config"].get("name", folder.name)), options.seed
     held_out = task.poses("held_out")
+    if isinstance(task, PaperFlowTask):
+        assert isinstance(model, PaperFlow)
+        made = heatmap_poses(held_out, seed, task.data.noise_m)(0, options.poses)
+        return _rows({"model": name, "views": 1}, *_paper_samples(model, made, seed), PELVIS, seed)
+    assert isinstance(model, PoseFlow)
     rows = []
     for views in options.views:
-        samples, middle, truth = _sampled(model, held_out, task.data.noise_m, views, options.poses, seed)
-        row: dict[str, str | float] = {"model": name, "views": views}
-        rows.append(row | scores(samples, middle, truth))
-        rng = np.random.default_rng(seed)
-        sigma = samples.std(axis=0).mean(axis=-1)[None, ..., None]
-        around = middle + sigma * rng.normal(size=samples.shape)
-        rows.append(row | {"model": f"{name}: noise around z = 0"} | scores(around, middle, truth))
-        gaussian = same_moments(samples, rng)
-        rows.append(row | {"model": f"{name}: Gaussian of its samples"} | scores(gaussian, samples.mean(axis=0), truth))
+        found = _sampled(model, held_out, task.data.noise_m, views, options.poses, seed)
+        rows += _rows({"model": name, "views": views}, *found, HIPS, seed)
     return rows
+
+
+def _rows(
+    head: dict[str, str | float],
+    samples: FloatArray,
+    middle: FloatArray,
+    truth: FloatArray,
+    root: list[int],
+    seed: int,
+) -> list[dict[str, str | float]]:
+    """Score a flow, noise about its z = 0, and the Gaussian of its samples."""
+    rng = np.random.default_rng(seed)
+    sigma = samples.std(axis=0).mean(axis=-1)[None, ..., None]
+    around = middle + sigma * rng.normal(size=samples.shape)
+    gaussian = same_moments(samples, rng)
+    return [
+        head | scores(samples, middle, truth, root),
+        head | {"model": f"{head['model']}: noise around z = 0"} | scores(around, middle, truth, root),
+        head
+        | {"model": f"{head['model']}: Gaussian of its samples"}
+        | scores(gaussian, samples.mean(axis=0), truth, root),
+    ]
+
+
+def _paper_samples(model: PaperFlow, made: Batch, seed: int) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Return samples (M, N, 17, 3), the pose of z = 0 (N, 17, 3) and the truth, m about the pelvis."""
+    numbers = torch.randn(len(made["y"]), SAMPLES + 1, LATENT, generator=torch.Generator().manual_seed(seed))
+    numbers[:, 0] = 0
+    with torch.no_grad():
+        poses = rooted(sampled(model, made["y"], model.context(made["condition"]), numbers)).double().numpy()
+    return np.swapaxes(poses[:, 1:], 0, 1), poses[:, 0], made["truth"].double().numpy()
 
 
 def _sampled(
@@ -131,9 +177,9 @@ def calibrate(folder: Path, count: int, seed: int) -> tuple[float, float]:
     return float(temperature[0]), float(temperature[1])
 
 
-def scores(samples: FloatArray, middle: FloatArray, truth: FloatArray) -> dict[str, float]:
+def scores(samples: FloatArray, middle: FloatArray, truth: FloatArray, root: list[int]) -> dict[str, float]:
     """Summarise samples (M, N, J, 3) with their middle pose and the truth (N, J, 3), m; errors in mm."""
-    errors = 1000 * root_errors(samples, truth, HIPS)
+    errors = 1000 * root_errors(samples, truth, root)
     summary = hypothesis_errors(errors)
     nearest = np.take_along_axis(errors, errors.mean(axis=-1).argmin(axis=0)[None, :, None], axis=0)[0]
     flat = samples.reshape(*samples.shape[:2], -1)
@@ -142,7 +188,7 @@ def scores(samples: FloatArray, middle: FloatArray, truth: FloatArray) -> dict[s
         "best": summary.best,
         "mean": summary.mean,
         "worst": summary.worst,
-        "z = 0": _mm(middle, truth),
+        "z = 0": float(1000 * root_errors(middle, truth, root).mean()),
         "PCK": 100 * pck(nearest, 150.0),
         "CPS": cps(1000 * aligned_errors(samples, truth), 1.0),
         **{f"cov {100 * level:.0f}": 100 * share for level, share in zip(LEVELS, inside, strict=True)},
@@ -170,10 +216,6 @@ def table(rows: Sequence[dict[str, str | float]]) -> str:
         [f"{row[name]:.1f}" if isinstance(row[name], float) else str(row[name]) for name in names] for row in rows
     ]
     return "".join("| " + " | ".join(line) + " |\n" for line in lines)
-
-
-def _mm(middle: FloatArray, truth: FloatArray) -> float:
-    return float(1000 * root_errors(middle, truth, HIPS).mean())
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -106,6 +106,11 @@ def _posed(body: object, rotations: FloatArray, shape: np.ndarray) -> Tensor:
     return torch.cat(parts)
 
 
+def part_of_poses(source: str, pack: str, part: str, seed: int) -> Tensor:
+    """Return the (F, 29, 3) m poses of a part of the recorded ones, or of stick figures."""
+    return stick_poses(512, seed + (part == "held_out")) if source == "stick_figures" else load_poses(Path(pack), part)
+
+
 def stick_poses(count: int, seed: int) -> Tensor:
     """Return (count, 29, 3) m flat stick figures, upright; for tests and smoke runs."""
     return stick_figures.poses(count, seed)
@@ -155,8 +160,7 @@ def _numbers(seed: int, first: int, count: int) -> tuple[FloatArray, FloatArray]
 
 def _seen(poses: Tensor, own: FloatArray, by_view: FloatArray, views: int, noise_m: float) -> Seen:
     world = poses[(own[:, 0] * len(poses)).astype(int)].double().numpy()
-    mirrored = own[:, 5] < 0.5
-    world[mirrored] = (world[mirrored] * [-1.0, 1.0, 1.0])[:, _MIRROR]
+    world = _mirrored(world, own[:, 5] < 0.5)
     world = world + noise_m * _normal(own[:, 10:]).reshape(world.shape)
     world = world - world[:, HIPS].mean(axis=1, keepdims=True)
     rotation, pelvis = _cameras(own[:, 1], by_view)
@@ -176,6 +180,12 @@ def _seen(poses: Tensor, own: FloatArray, by_view: FloatArray, views: int, noise
     anchor = pelvis + np.einsum("nvij,nj->nvi", rotation, shift)
     to_reference = np.swapaxes(rotation[:, :1], -1, -2)
     return Seen(camera[:, 0] - anchor[:, :1], uv, covariance, rotation @ to_reference, anchor, sigma)
+
+
+def _mirrored(world: FloatArray, which: np.ndarray) -> FloatArray:
+    """Exchange left and right of some poses (N, 29, 3)."""
+    other = (world * [-1.0, 1.0, 1.0])[:, _MIRROR]
+    return np.where(which[:, None, None], other, world)
 
 
 def _cameras(heading: FloatArray, by_view: FloatArray) -> tuple[FloatArray, FloatArray]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -23,9 +22,8 @@ from ..pose_views import (
     JOINT_NAMES,
     Seen,
     camera_prior,
-    load_poses,
+    part_of_poses,
     pose_views,
-    stick_poses,
     whitened,
     whitened_views,
 )
@@ -113,10 +111,7 @@ class FlowTask:
     def poses(self, part: str) -> Tensor:
         """Return the (F, 29, 3) m poses of a part; see `load_poses`."""
         if part not in self._poses:
-            if self.data.source == "stick_figures":
-                self._poses[part] = stick_poses(512, self._seed + (part == "held_out"))
-            else:
-                self._poses[part] = load_poses(Path(self.data.pack), part)
+            self._poses[part] = part_of_poses(self.data.source, self.data.pack, part, self._seed)
         return self._poses[part]
 
     def loss(self, model: nn.Module, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
