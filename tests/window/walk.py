@@ -17,6 +17,7 @@ from collections.abc import Generator
 from pathlib import Path
 
 import bpy
+import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 import driving
@@ -46,6 +47,26 @@ def keys() -> int:
     return sum(len(curve.keyframe_points) for bag in bags for curve in bag.fcurves)
 
 
+def farthest_sigmas() -> float:
+    """Return how far the armature's bones leave their solved ends at most, in standard deviations of the joint."""
+    scene = bpy.context.scene
+    shown, farthest = scene.frame_current, 0.0
+    with np.load(scene.sightline.solution_path) as read:
+        arrays = {key: read[key] for key in ("xyz", "covariance", "bone_names", "bone_joints", "placement_sigma_m")}
+    ends = dict(zip(arrays["bone_names"], arrays["bone_joints"][:, 1], strict=True))
+    item = armatures()[0]
+    for index in range(len(arrays["xyz"])):
+        scene.frame_set(scene.frame_start + index)
+        for name, joint in ends.items():
+            tail = np.array(item.matrix_world @ item.pose.bones[name].tail)
+            off = tail - arrays["xyz"][index, 0, joint]
+            movement = arrays["covariance"][index, 0, joint] - arrays["placement_sigma_m"][joint] ** 2 * np.eye(3)
+            if np.isfinite(off).all():
+                farthest = max(farthest, float(np.sqrt(off @ np.linalg.solve(movement, off))))
+    scene.frame_set(shown)
+    return farthest
+
+
 def fill() -> driving.Steps:
     """Steps 1 to 3 of the panel: videos, calibration, person."""
     yield from press("bpy.ops.sightline.add_videos(")
@@ -72,21 +93,18 @@ def fill() -> driving.Steps:
 
 def interrupted() -> Generator[float, None, dict[str, object]]:
     """Cancel a solve by ESC, kill the next one's child process, then keep what they detected."""
-    yield from press("bpy.ops.sightline.solve_take(")
-    yield from until(detecting(0.1), "detection")
-    driving.to_middle()
-    yield 1.0
-    picture("4_solving")
     parts = driving.view_3d()
+    yield from press("bpy.ops.sightline.solve_take(")
     driving.mouse("mousemove", parts["area"].x + 300, parts["window"].height - parts["area"].y - 300)
-    yield 0.5
+    yield from until(detecting(0.03), "detection")
+    picture("4_solving")
     driving.mouse("key", "Escape")
     yield from until(lambda: not status().running, "the end after ESC", 30.0)
     yield 1.0
     picture("5_cancelled")
     untouched = len(bpy.context.scene.objects)
     yield from press("bpy.ops.sightline.solve_take(")
-    yield from until(detecting(0.1), "detection going on")  # from where the other one stopped
+    yield from until(detecting(0.03), "detection going on")  # from where the other one stopped
     os.kill(driving.child(), signal.SIGKILL)
     yield from until(lambda: not status().running, "the end of the killed child", 30.0)
     yield 1.0
@@ -100,7 +118,7 @@ def interrupted() -> Generator[float, None, dict[str, object]]:
     yield from until(lambda: armatures() and not status().running, "the partial result")
     yield 1.0
     picture("7_partial")
-    return {"partial": bpy.context.scene.sightline.summary.split("\n")[1]}
+    return {"partial": bpy.context.scene.sightline.summary.split("\n")[0]}
 
 
 def solved() -> Generator[float, None, dict[str, object]]:
@@ -146,6 +164,7 @@ def walk() -> Generator[float, None, dict[str, object]]:
     yield from press("bpy.ops.sightline.reduce_keys(")
     yield from until(lambda: shown_layer() == "cleaned", "a cleaned layer")
     result["keys_cleaned"] = keys()
+    result["farthest_sigmas"] = round(farthest_sigmas(), 3)
     picture("13_few_keys")
     folder = Path(bpy.context.scene.sightline.solution_path).parent
     yield from press("bpy.ops.sightline.export_take(")
