@@ -222,6 +222,23 @@ def jensen_shannon(
     return (_negative_entropy(p) + _negative_entropy(q)) / 2 - _negative_entropy((p + q) / 2)
 
 
+def kullback_leibler(
+    first: Tensor,  # (..., height, width) sums to 1
+    second: Tensor,  # (..., height, width) sums to 1
+) -> Tensor:
+    """Return the divergence of a heatmap from its target: Σ second · log(second / first).
+
+    Convention:
+        natural logarithm, float32 or better; 0 for equal maps. Through a softmax its gradient is first − second
+        wherever the two lie, so that a map far from its target is still pulled there.
+
+    Returns:
+        (...) nats.
+    """
+    p, q = _widened(first), _widened(second)
+    return _negative_entropy(q) - (q * p.clamp(min=torch.finfo(p.dtype).tiny).log()).sum(dim=(-2, -1))
+
+
 def distance(
     first: Tensor,  # (..., d)
     second: Tensor,  # (..., d)

@@ -14,6 +14,7 @@ from training.losses import (
     gaussian_heatmap,
     image_factor,
     jensen_shannon,
+    kullback_leibler,
     perspective_jacobian,
     student_loss,
     student_nll,
@@ -413,3 +414,20 @@ def test_negative_control_the_square_root_has_none():
 def test_refusals(call, message):
     with pytest.raises(ShapeError, match=message):
         call()
+
+
+def test_the_divergence_from_a_target_pulls_from_afar():
+    """Through a softmax the gradient is the map less its target; Jensen's and Shannon's is nearly flat there."""
+    target = gaussian_heatmap(torch.tensor([12.0, 3.0]), (16, 8), 1.0)
+    logits = (30 * gaussian_heatmap(torch.tensor([2.0, 3.0]), (16, 8), 1.0)).requires_grad_()
+    pulls = []
+    for divergence in (kullback_leibler, jensen_shannon):
+        maps = torch.softmax(logits.flatten(), 0).reshape(8, 16)
+        (gradient,) = torch.autograd.grad(divergence(maps, target), logits)
+        pulls.append(gradient)
+        if divergence is kullback_leibler:
+            torch.testing.assert_close(gradient, (maps - target).detach(), rtol=1e-4, atol=1e-6)
+    assert pulls[0].norm() > 3 * pulls[1].norm()
+    assert kullback_leibler(target, target).item() == pytest.approx(0, abs=1e-6)
+    by_hand = kullback_leibler(torch.tensor([[0.5, 0.5]]), torch.tensor([[0.25, 0.75]]))
+    assert by_hand.item() == pytest.approx(0.25 * math.log(0.5) + 0.75 * math.log(1.5))

@@ -14,6 +14,7 @@ from ..losses import cholesky_factor
 from .backbone import Backbone, NetworkSettings
 
 FLOOR_PX = 0.25  # of the factor's diagonal: no keypoint is surer
+_WINDOW = 3  # cells on each side of a heatmap's peak, over which its mean is taken
 _LOWEST_NU = 2.1  # a covariance exists only above 2
 
 
@@ -30,7 +31,8 @@ class KeypointOutput(NamedTuple):
 class KeypointNetwork(nn.Module):
     """Crop (N, 3, H, W) RGB 0–1 → `KeypointOutput`.
 
-    The position is the mean of the heatmap (soft-argmax; Nibali et al. 2018). Scale matrix and visibility are read
+    The position is the mean of the heatmap around its peak (soft-argmax; Nibali et al. 2018): over the whole map it would
+    lie between two places that are both likely. Scale matrix and visibility are read
     from the features where the heatmap lies, from those of the whole crop, and from the heatmap's own spread.
     """
 
@@ -76,16 +78,29 @@ class KeypointNetwork(nn.Module):
         return _LOWEST_NU + functional.softplus(self.raw_nu)
 
     def _moments(self, maps: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean in px (N, J, 2), and the spread (N, J, 3) in cells: deviations and correlation."""
+        """Mean around the peak in px (N, J, 2), and the whole map's spread (N, J, 3) in cells: deviations and correlation."""
         across, down = maps.sum(dim=2), maps.sum(dim=3)
         along_x, along_y = self.get_buffer("along_x"), self.get_buffer("along_y")
         x, y = (across * along_x).sum(dim=-1), (down * along_y).sum(dim=-1)
+        peak = self._around_peak(maps)
+        near_x = (peak.sum(dim=2) * along_x).sum(dim=-1)
+        near_y = (peak.sum(dim=3) * along_y).sum(dim=-1)
         from_x = (along_x - x[..., None]) / self.cell_px
         from_y = (along_y - y[..., None]) / self.cell_px
         xx, yy = (across * from_x**2).sum(dim=-1), (down * from_y**2).sum(dim=-1)
         xy = torch.matmul(torch.matmul(from_y[..., None, :], maps), from_x[..., :, None])[..., 0, 0]
         sx, sy = (xx + 1e-3).sqrt(), (yy + 1e-3).sqrt()
-        return torch.stack([x, y], dim=-1), torch.stack([sx, sy, xy / (sx * sy)], dim=-1)
+        return torch.stack([near_x, near_y], dim=-1), torch.stack([sx, sy, xy / (sx * sy)], dim=-1)
+
+    def _around_peak(self, maps: Tensor) -> Tensor:
+        """The maps cut to a window of cells around their peak, summing to 1 again."""
+        along_x, along_y = self.get_buffer("along_x"), self.get_buffer("along_y")
+        x, y = along_x[maps.amax(dim=2).argmax(dim=-1)], along_y[maps.amax(dim=3).argmax(dim=-1)]
+        reach = (_WINDOW + 0.5) * self.cell_px
+        columns = ((along_x - x[..., None]).abs() < reach).float()
+        rows = ((along_y - y[..., None]).abs() < reach).float()
+        window = maps * rows[..., :, None] * columns[..., None, :]
+        return window / window.sum(dim=(2, 3), keepdim=True)
 
 
 class ShippedKeypoints(nn.Module):

@@ -12,13 +12,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from inference.config import nearest_key
 from inference.errors import InputError
 from inference.layouts import layout
 from inference.shapes import BoolArray, FloatArray
 
 from ..augmentation import AugmentationSettings, augmented
 from ..calibration_metrics import calibration_error, coverage, nll
-from ..losses import gaussian_heatmap, jensen_shannon, student_loss
+from ..losses import gaussian_heatmap, jensen_shannon, kullback_leibler, student_loss
 from ..metrics import pck
 from ..networks.backbone import NetworkSettings
 from ..networks.keypoints import KeypointNetwork
@@ -27,6 +28,7 @@ from ..trainer.settings import TrainingSettings
 from ..trainer.task import Batch
 
 _HIDDEN_SCORE = 0.4
+_DIVERGENCES = {"jensen_shannon": jensen_shannon, "kullback_leibler": kullback_leibler}
 
 
 @dataclass(frozen=True)
@@ -34,11 +36,14 @@ class KeypointLossSettings:
     """Weights of the parts of the loss."""
 
     shape: float = 1.0  # divergence of the heatmap from a Gaussian at the joint
+    divergence: str = "jensen_shannon"  # or "kullback_leibler", which does not flatten out where the two lie apart
     target_sigma: float = 1.0  # of that Gaussian, cells
     likelihood: float = 0.1  # Student t of the error
     visibility: float = 0.1
 
     def __post_init__(self) -> None:
+        if self.divergence not in _DIVERGENCES:
+            raise InputError(f"[loss]: divergence = {self.divergence!r}{nearest_key(self.divergence, _DIVERGENCES)}")
         if self.target_sigma <= 0 or min(self.shape, self.likelihood, self.visibility) < 0:
             raise InputError("[loss]: weights must not be negative, and target_sigma must be above 0")
 
@@ -99,7 +104,7 @@ class KeypointTask:
         scale = self.data.size[0] / columns
         cells = (torch.where(inside[..., None], batch["xy"], 0.0) + 0.5) / scale - 0.5
         target = gaussian_heatmap(cells, (columns, output.heatmaps.shape[-2]), self._loss.target_sigma)
-        shape = (jensen_shannon(output.heatmaps, target) * inside).mean()
+        shape = (_DIVERGENCES[self._loss.divergence](output.heatmaps, target) * inside).mean()
         likelihood = student_loss(batch["xy"] - output.xy, output.factor, output.nu, inside) * share
         labelled = torch.isfinite(batch["xy"]).all(dim=-1).float()
         seen = functional.binary_cross_entropy_with_logits(output.visibility.float(), seen_share(batch), labelled)

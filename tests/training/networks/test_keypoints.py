@@ -41,12 +41,21 @@ def test_shapes_and_the_start():
 
 
 def test_the_mean_and_spread_of_a_known_heatmap():
-    """A Gaussian at cell (5.25, 7.5) with σ 1.5 lies at pixel 4 (c + 0.5) - 0.5."""
+    """A Gaussian at cell (5.25, 7.5) with σ 1, as training asks for, lies at pixel 4 (c + 0.5) - 0.5."""
     network = KeypointNetwork(SMALL, 1, (64, 96))
-    maps = gaussian_heatmap(torch.tensor([[[5.25, 7.5]]]), (16, 24), 1.5)
+    maps = gaussian_heatmap(torch.tensor([[[5.25, 7.5]]]), (16, 24), 1.0)
     xy, spread = network._moments(maps)
     np.testing.assert_allclose(xy[0, 0], [4 * 5.75 - 0.5, 4 * 8.0 - 0.5], atol=2e-2)
-    np.testing.assert_allclose(spread[0, 0], [1.5, 1.5, 0.0], atol=2e-2)
+    np.testing.assert_allclose(spread[0, 0], [1.0, 1.0, 0.0], atol=2e-2)
+
+
+def test_of_two_likely_places_it_takes_the_likelier_and_says_that_there_are_two():
+    """Left or right, 0.6 against 0.4: the mean of the whole map would lie between them."""
+    network = KeypointNetwork(SMALL, 1, (64, 96))
+    left, right = (gaussian_heatmap(torch.tensor([[[x, 10.0]]]), (16, 24), 1.0) for x in (3.0, 13.0))
+    xy, spread = network._moments(0.6 * left + 0.4 * right)
+    np.testing.assert_allclose(xy[0, 0], [4 * 3.5 - 0.5, 4 * 10.5 - 0.5], atol=0.05)
+    assert spread[0, 0, 0] > 4.5 and spread[0, 0, 1] == pytest.approx(1.0, abs=0.02)
 
 
 def test_the_covariance_is_the_scale_matrix_times_nu_over_nu_minus_two():
