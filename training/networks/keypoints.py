@@ -31,9 +31,9 @@ class KeypointOutput(NamedTuple):
 class KeypointNetwork(nn.Module):
     """Crop (N, 3, H, W) RGB 0–1 → `KeypointOutput`.
 
-    The position is the mean of the heatmap around its peak (soft-argmax; Nibali et al. 2018): over the whole map it would
-    lie between two places that are both likely. Scale matrix and visibility are read
-    from the features where the heatmap lies, from those of the whole crop, and from the heatmap's own spread.
+    The position is the mean of the heatmap around its peak (soft-argmax; Nibali et al. 2018): over the whole map it
+    would lie between two places that are both likely. Scale matrix and visibility are read from the features where
+    the heatmap lies, from those of the whole crop, and from the heatmap's own spread.
     """
 
     def __init__(self, settings: NetworkSettings, joints: int, size: tuple[int, int]) -> None:
@@ -78,7 +78,7 @@ class KeypointNetwork(nn.Module):
         return _LOWEST_NU + functional.softplus(self.raw_nu)
 
     def _moments(self, maps: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean around the peak in px (N, J, 2), and the whole map's spread (N, J, 3) in cells: deviations and correlation."""
+        """Mean around the peak in px (N, J, 2); the whole map's spread (N, J, 3) in cells: deviations, correlation."""
         across, down = maps.sum(dim=2), maps.sum(dim=3)
         along_x, along_y = self.get_buffer("along_x"), self.get_buffer("along_y")
         x, y = (across * along_x).sum(dim=-1), (down * along_y).sum(dim=-1)
