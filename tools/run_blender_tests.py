@@ -246,7 +246,7 @@ def _walked(chroot: Path, out: Path, folder: Path, videos: str, calibration: str
         raise DevError(f"the cleaned layer has too many keys: {result}")
     if not 0 < result["farthest_sigmas"] < 2.05:  # single precision of the keys
         raise DevError(f"the cleaned layer leaves the uncertainty: {result}")
-    if not result["moved_mm"] > 10 * result["moved_far_off_mm"]:
+    if not result["moved_mm"] > 2 * result["moved_far_off_mm"]:
         raise DevError(f"the correction did not move its joint, or the whole take: {result}")
     say(f"{folder.name}: {result}")
 

@@ -21,7 +21,7 @@ Steps = Generator[float, None, Any]
 PATIENCE_S = 400.0
 CATEGORY = "Sightline"
 PAGES = 14  # turns of the wheel through the sidebar before a button counts as missing
-_STEP_PX = 9  # less than half a button's height
+_STEP_PX = 14  # less than a button is high
 
 
 def picture(path: Path) -> None:
