@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
-from scipy.optimize import least_squares
-from scipy.sparse import issparse, lil_matrix
 
 from ..errors import DegenerateError
-from ..geometry.projection import distort_points, undistort_points
-from ..geometry.rotation import exp
-from ..shapes import FloatArray, IntArray
+from ..geometry.projection import undistort_points
+from ..shapes import FloatArray
 from ..types import Camera, CameraRig, Intrinsics
 from .board import Board, Corners
+from .board_adjustment import RigProblem, SeenCorners
+from .board_motion import MovingCorners, counted_anew, moving_corners, still_corners
 
 _MOST_PICTURES = 40  # that one lens is solved from
 _FEWEST_PICTURES = 4
@@ -26,10 +24,7 @@ _COVERAGE_CELLS = 8
 _GOOD_COVERAGE = 0.4  # below, the principal point is taken in the middle and the lens as centred
 _MOST_FRAMES = 80  # that the poses are solved from
 _FEWEST_SHARED = 4  # frames in which two cameras see the board
-_LOSS_PX = 1.0
-_LENS_NUMBERS = 5  # focal length, centre x and y (both as shares of the focal length), k1, k2
-_NUMBERS_PER_CAMERA = 6
-_LENS_TRUST = 20.0  # per unit of those: what single pictures leave open is worth this little
+_MOST_RECOUNTS = 2  # of frames, where a view is late by whole ones
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,16 +46,9 @@ class BoardRig:
     frames: int  # that they are solved from
     median_error_px: dict[str, float]
     square_m: float  # measured by triangulating neighbouring corners
+    late: FloatArray  # (V,) frames by which a view shows a moment later than the first view does
+    late_sigma: FloatArray  # (V,) 0 where views were taken to be in step
     corners: tuple[SeenCorners, ...]  # by view
-
-
-@dataclass(frozen=True, eq=False)
-class SeenCorners:
-    """The corners of one view that the poses are solved from."""
-
-    frame: IntArray  # (N,) numbers of the moments
-    seen: FloatArray  # (N, 2) px
-    predicted: FloatArray  # (N, 2) px
 
 
 def solve_lens(board: Board, name: str, size: tuple[int, int], pictures: Sequence[Corners]) -> LensResult:
@@ -108,7 +96,11 @@ def solve_lens(board: Board, name: str, size: tuple[int, int], pictures: Sequenc
 
 
 def solve_rig(
-    board: Board, lenses: Sequence[Intrinsics], views: Sequence[Sequence[Corners]], refine_lenses: bool = False
+    board: Board,
+    lenses: Sequence[Intrinsics],
+    views: Sequence[Sequence[Corners]],
+    refine_lenses: bool = False,
+    clocks: bool = False,
 ) -> BoardRig:
     """Solve all camera poses from a board that several cameras see at once, by bundle adjustment.
 
@@ -122,6 +114,7 @@ def solve_rig(
         views: corners by view.
         refine_lenses: whether focal length, centre, k1 and k2 are adjusted too, within what one lens's own pictures
             leave open.
+        clocks: whether the pictures are frames of films, and how late each film is is an unknown too.
 
     Returns:
         The rig with errors, and the board's measured square.
@@ -134,29 +127,63 @@ def solve_rig(
             f"a chessboard of {board.columns} x {board.rows} squares looks the same after half a turn, so "
             "several cameras cannot agree on it; use a board whose columns + rows are odd, or a ChArUco board"
         )
-    found = {(v, c.frame): c for v, corners in enumerate(views) for c in corners}
+    found = moving_corners(views) if clocks else still_corners(views)
+    whole = [0] * len(lenses)
+    solved = _solved_rig(board, lenses, counted_anew(found, whole), refine_lenses, clocks)
+    for _ in range(_MOST_RECOUNTS):
+        step = [round(float(late)) for late in solved.late]
+        if not any(step):
+            break
+        whole = [a + b for a, b in zip(whole, step, strict=True)]
+        solved = _solved_rig(board, lenses, counted_anew(found, whole), refine_lenses, clocks)
+    corners = tuple(replace(c, frame=c.frame + w) for c, w in zip(solved.corners, whole, strict=True))
+    return replace(solved, late=solved.late + np.array(whole), corners=corners)
+
+
+def _solved_rig(
+    board: Board,
+    lenses: Sequence[Intrinsics],
+    found: Mapping[tuple[int, int], MovingCorners],
+    refine_lenses: bool,
+    clocks: bool,
+) -> BoardRig:
     shared = [f for f in sorted({f for _, f in found}) if sum((v, f) in found for v in range(len(lenses))) >= 2]
     frames = (
         [shared[i] for i in np.unique(np.linspace(0, len(shared) - 1, _MOST_FRAMES).round().astype(int))]
         if shared
         else []
     )
-    poses = {key: _board_pose(board, lenses[key[0]], c) for key, c in found.items() if key[1] in set(frames)}
+    poses = {
+        key: _board_pose(board, lenses[key[0]], moving.corners)
+        for key, moving in found.items()
+        if key[1] in set(frames)
+    }
     R, t = _chained(lenses, poses, frames)
     start = _board_starts(R, t, poses, frames)
-    problem = _RigProblem(board, lenses, found, frames, (R, t), start)
-    (R, t, board_R, board_t), lenses, errors, covariance = problem.solve(refine_lenses)
+    problem = RigProblem(board, lenses, found, frames, (R, t, start), clocks)
+    answer = problem.solve(refine_lenses)
     # the first board is the world, seen with z towards the cameras
     flip = np.diag([1.0, -1, -1])
-    A, a = board_R[0] @ flip, board_t[0]
-    cameras = tuple(Camera(lens, R[v] @ A, R[v] @ a + t[v]) for v, lens in enumerate(lenses))
+    A, a = answer.turns[0] @ flip, answer.moves[0]
+    cameras = tuple(
+        Camera(lens, answer.R[v] @ A, answer.R[v] @ a + answer.t[v]) for v, lens in enumerate(answer.lenses)
+    )
     gauge = f"the board where two cameras first see it; covariance with the pose of {lenses[0].name} held"
-    rig = CameraRig(cameras, moved_covariance(covariance, R, a), gauge)
-    square = measured_square(board, rig, found, frames)
+    rig = CameraRig(cameras, moved_covariance(answer.covariance, answer.R, a), gauge)
+    together = {(v, f): replace(m.corners, xy=m.at(float(answer.late[v]))) for (v, f), m in found.items()}
     medians = {
-        lens.name: float(np.median(np.linalg.norm(errors[problem.view == v], axis=1))) for v, lens in enumerate(lenses)
+        lens.name: float(np.median(np.linalg.norm(answer.errors[problem.view == v], axis=1)))
+        for v, lens in enumerate(lenses)
     }
-    return BoardRig(rig, len(frames), medians, square, problem.corners(frames, errors))
+    return BoardRig(
+        rig,
+        len(frames),
+        medians,
+        measured_square(board, rig, together, frames),
+        answer.late,
+        answer.late_sigma,
+        problem.corners(frames, answer.errors),
+    )
 
 
 def moved_covariance(
@@ -306,136 +333,3 @@ def _board_starts(
         turn, move, _ = poses[v, f]
         starts.append((R[v].T @ turn, R[v].T @ (move - t[v])))
     return starts
-
-
-class _RigProblem:
-    """Bundle adjustment of V camera poses (the first held) and F board poses on all corners."""
-
-    def __init__(
-        self,
-        board: Board,
-        lenses: Sequence[Intrinsics],
-        found: Mapping[tuple[int, int], Corners],
-        frames: Sequence[int],
-        poses: tuple[FloatArray, FloatArray],
-        boards: Sequence[tuple[FloatArray, FloatArray]],
-    ) -> None:
-        self.lenses, self.R, self.t = lenses, *poses
-        self.board_R, self.board_t = np.stack([b[0] for b in boards]), np.stack([b[1] for b in boards])
-        rows = [
-            (v, i, point, xy)
-            for i, f in enumerate(frames)
-            for v in range(len(lenses))
-            if (c := found.get((v, f))) is not None
-            for point, xy in zip(board.points[c.ids], c.xy, strict=True)
-        ]
-        self.view = np.array([row[0] for row in rows])
-        self.frame = np.array([row[1] for row in rows])
-        self.points, self.xy = np.stack([row[2] for row in rows]), np.stack([row[3] for row in rows])
-
-    def solve(
-        self, refine_lenses: bool
-    ) -> tuple[tuple[FloatArray, FloatArray, FloatArray, FloatArray], list[Intrinsics], FloatArray, FloatArray]:
-        """Return camera and board poses, lenses, the (N, 2) errors, px, and the cameras' (6V, 6V) covariance."""
-        pattern = self._pattern()
-        free = pattern.shape[1] if refine_lenses else self.lens_at
-        unused = np.zeros(pattern.shape[1] - free)
-
-        def residuals(x: FloatArray) -> FloatArray:
-            whole = np.concatenate([x, unused])
-            errors = np.nan_to_num(self._errors(whole), nan=1e3).ravel()
-            return np.concatenate([errors, whole[self.lens_at :] * _LENS_TRUST])
-
-        found = least_squares(
-            residuals,
-            np.zeros(free),
-            jac_sparsity=pattern[:, :free],
-            loss="soft_l1",
-            f_scale=_LOSS_PX,
-            x_scale="jac",
-            max_nfev=60,
-        )
-        x = np.concatenate([found.x, unused])
-        slope = found.jac.toarray() if issparse(found.jac) else found.jac
-        return self._moved(x), self._lenses(x), self._errors(x), self._covariance(slope, found.fun)
-
-    def _covariance(self, slope: FloatArray, weighted: FloatArray) -> FloatArray:
-        """(6V, 6V) covariance of the cameras, zeros for the first, from the scatter of the frames' pulls.
-
-        Corners of one picture err together (blur, a bent board, a lens that is not quite so), so the frames are what
-        is independent: ``H^-1 (sum over frames g g') H^-1`` (Liang & Zeger 1986), times F / (F - 1 - k / 2) for the
-        k numbers per camera that the frames are fitted by.
-        """
-        rows = len(self.view) * 2
-        scale = 1 / np.sqrt(np.maximum((slope**2).sum(axis=0), 1e-30))
-        slope = slope * scale
-        pulls = slope[:rows] * weighted[:rows, None]
-        frames = len(self.board_R)
-        scatter = np.zeros((frames, slope.shape[1]))
-        np.add.at(scatter, np.repeat(self.frame, 2), pulls)
-        cameras = 6 * (len(self.lenses) - 1)
-        inverse = np.linalg.pinv(slope.T @ slope, rcond=1e-12, hermitian=True)[:cameras]
-        errors = scatter @ inverse.T * scale[:cameras]
-        freedom = max(frames - 1 - _NUMBERS_PER_CAMERA / 2, 1)
-        covariance = np.zeros((cameras + 6, cameras + 6))
-        covariance[6:, 6:] = errors.T @ errors * frames / freedom
-        return covariance
-
-    def corners(self, frames: Sequence[int], errors: FloatArray) -> tuple[SeenCorners, ...]:
-        """Return the corners by view, seen and as predicted."""
-        number = np.asarray(frames, dtype=np.int64)[self.frame]
-        views = [self.view == v for v in range(len(self.lenses))]
-        return tuple(SeenCorners(number[own], self.xy[own], self.xy[own] + errors[own]) for own in views)
-
-    @property
-    def lens_at(self) -> int:
-        """Where the numbers of the lenses begin among the unknowns."""
-        return 6 * (len(self.lenses) - 1 + len(self.board_R))
-
-    def _pattern(self) -> Any:
-        count = len(self.lenses)
-        extra = _LENS_NUMBERS * count
-        pattern = lil_matrix((2 * len(self.view) + extra, self.lens_at + extra), dtype=int)
-        for row, (v, f) in enumerate(zip(self.view, self.frame, strict=True)):  # once
-            rows = slice(2 * row, 2 * row + 2)
-            at = 6 * (count - 1 + f)
-            pattern[rows, at : at + 6] = 1
-            pattern[rows, self.lens_at + _LENS_NUMBERS * v : self.lens_at + _LENS_NUMBERS * (v + 1)] = 1
-            if v > 0:
-                pattern[rows, 6 * (v - 1) : 6 * v] = 1
-        for index in range(extra):
-            pattern[2 * len(self.view) + index, self.lens_at + index] = 1
-        return pattern
-
-    def _lenses(self, x: FloatArray) -> list[Intrinsics]:
-        changed = []
-        for lens, (f, cx, cy, k1, k2) in zip(self.lenses, x[self.lens_at :].reshape(-1, _LENS_NUMBERS), strict=True):
-            K = np.array(lens.K)
-            K[:2, :2] *= 1 + f
-            K[0, 2], K[1, 2] = K[0, 2] + cx * K[0, 0], K[1, 2] + cy * K[1, 1]
-            distortion = np.array(lens.distortion)
-            if len(distortion) >= 2:
-                distortion[:2] += k1, k2
-            changed.append(Intrinsics(lens.name, lens.image_size, K, distortion, lens.distortion_model))
-        return changed
-
-    def _moved(self, x: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
-        steps = x[: self.lens_at].reshape(-1, 6)
-        cameras = np.concatenate([np.zeros((1, 6)), steps[: len(self.lenses) - 1]])
-        boards = steps[len(self.lenses) - 1 :]
-        return (
-            exp(cameras[:, :3]) @ self.R,
-            self.t + cameras[:, 3:],
-            exp(boards[:, :3]) @ self.board_R,
-            self.board_t + boards[:, 3:],
-        )
-
-    def _errors(self, x: FloatArray) -> FloatArray:
-        R, t, board_R, board_t = self._moved(x)
-        world = np.einsum("nij,nj->ni", board_R[self.frame], self.points) + board_t[self.frame]
-        inside = np.einsum("nij,nj->ni", R[self.view], world) + t[self.view]
-        errors = np.empty((len(inside), 2))
-        for v, lens in enumerate(self._lenses(x)):
-            own = self.view == v
-            errors[own] = distort_points(lens, inside[own, :2] / inside[own, 2:]) - self.xy[own]
-        return errors

@@ -17,10 +17,12 @@ from ..take import Take
 from ..types import Footage, Intrinsics, SolveReport
 from ..views import OpenedView
 from .board import Board, Corners, find_corners
-from .board_calibration import solve_lens, solve_rig
+from .board_calibration import BoardRig, solve_lens, solve_rig
 from .fit import Fit, SolvedCameras
 
-_MOST_LOOKS = 150  # frames of one video in which the board is looked for
+_MOST_LOOKS = 75  # places of one video in which the board is looked for; there in three frames, for its motion
+_CLEARLY_LATE = 4.0  # sigmas
+_WORTH_TELLING_S = 0.002
 _STILLS_FPS = 1.0  # still pictures have no rate; their numbers are their times
 
 
@@ -30,7 +32,8 @@ def cameras_from_board(take: Take, opened: Sequence[OpenedView], report: SolveRe
     Convention:
         the board is looked for in the views' own videos, or in ``pictures`` (a path with ``{view}``, a video or an
         image sequence); lenses are solved from ``lens_pictures`` where given, or read from ``intrinsics``. World: the
-        board where two cameras first see it. Errors, coverage and the measured square go to the report.
+        board where two cameras first see it. How late films are is solved too. Errors, coverage, the measured square
+        and lateness go to the report.
 
     Raises:
         InputError: the board's table or its pictures cannot be used.
@@ -50,13 +53,17 @@ def cameras_from_board(take: Take, opened: Sequence[OpenedView], report: SolveRe
     for warning in warnings:
         report.warn(warning)
     own = take.calibration.intrinsics is None and "lens_pictures" not in table
-    found = solve_rig(board, lenses, views, refine_lenses=own)
+    found = solve_rig(board, lenses, views, refine_lenses=own, clocks=all(_is_film(film) for film in films))
     facts |= {
         "frames": found.frames,
         "median_error_px": found.median_error_px,
         "square_m": board.square_m,
         "measured_square_m": found.square_m,
     }
+    if found.late_sigma.any():
+        facts["late_s"], late = _late(opened, films, found)
+        for warning in late:
+            report.warn(warning)
     report.facts["board"] = facts
     fits = []
     for item, film, corners in zip(opened, films, found.corners, strict=True):
@@ -65,6 +72,29 @@ def cameras_from_board(take: Take, opened: Sequence[OpenedView], report: SolveRe
         frame = np.array([place[n] for n in corners.frame], dtype=np.int64)
         fits.append(Fit(item.name, film, frame, corners.seen, corners.predicted))
     return SolvedCameras(found.rig, tuple(fits))
+
+
+def _is_film(film: Footage) -> bool:
+    """Whether neighbouring pictures are neighbours in time, too: stills of a board are not."""
+    return len(film.files) == 1
+
+
+def _late(
+    opened: Sequence[OpenedView], films: Sequence[Footage], found: BoardRig
+) -> tuple[dict[str, dict[str, float]], list[str]]:
+    """How late the views are against the first one, s, with sigma; and warnings where that is clear."""
+    facts, warnings = {}, []
+    for item, film, late, sigma in zip(opened, films, found.late, found.late_sigma, strict=True):
+        seconds, unsure = float(late) / film.fps, float(sigma) / film.fps
+        facts[item.name] = {"seconds": seconds, "sigma": unsure}
+        if abs(seconds) > max(_CLEARLY_LATE * unsure, _WORTH_TELLING_S):
+            offset, order = (item.view.offset_s or 0.0) - seconds, "later" if seconds > 0 else "earlier"
+            warnings.append(
+                f"view {item.name}: it shows a moment {abs(seconds):.3f} s {order} than view {opened[0].name} does "
+                f"({abs(late):.2f} frames, by the moving board); the cameras take that into account, and if the board "
+                f"was filmed with the person, so should the views: offset_s = {offset:.3f}"
+            )
+    return facts, warnings
 
 
 def _numbers(item: OpenedView, film: Footage) -> IntArray:
@@ -81,9 +111,10 @@ def _film(item: OpenedView, pattern: str | None) -> Footage:
 
 
 def _looked_for(board: Board, item: OpenedView, film: Footage) -> list[Corners]:
-    """Corners in frames spread over a film; they are numbered by the take's clock."""
+    """Corners in frames spread over a film, and in their neighbours; they are numbered by the take's clock."""
     step = max(1, len(film.timestamps_s) // _MOST_LOOKS)
-    wanted = {index: int(number) for index, number in enumerate(_numbers(item, film)) if number % step == 0}
+    beside = (0, 1, step - 1) if _is_film(film) else (0,)
+    wanted = {index: int(number) for index, number in enumerate(_numbers(item, film)) if number % step in beside}
     found = (find_corners(board, image, wanted[index]) for index, image in read_frames(film) if index in wanted)
     return [corners for corners in found if corners is not None]
 

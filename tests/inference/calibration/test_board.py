@@ -193,6 +193,47 @@ def test_the_covariance_of_the_cameras_holds_what_it_says(together: bool) -> Non
     assert np.mean(np.array(ratios) < 1.645**2) > 0.8  # 90 % if the scatter were known exactly
 
 
+def late_films(late: float, seed: int = 3) -> tuple[Camera, Camera, list[list[Corners]]]:
+    """A board waved before two cameras, 24 frames; the second one's frames show moments that much later."""
+    turn, move = exp(np.array([0.05, 0.4, 0.02])), np.array([-0.3, 0.02, 0.05])
+    first = Camera(LENS, np.eye(3), np.zeros(3))
+    second = Camera(replace(LENS, name="b"), turn, move)
+    middle = CHARUCO.square_m * np.array([CHARUCO.columns, CHARUCO.rows, 0]) / 2
+    rng = np.random.default_rng(seed)
+    speed, phase = rng.uniform(0.15, 0.5, 6), rng.uniform(0, 6, 6)
+
+    def corners(camera: Camera, frame: int, moment: float, noise: int) -> Corners:
+        wave = np.sin(speed * moment + phase)
+        board = exp(np.array([0.5, 0.5, 0.3]) * wave[:3])
+        at = np.array([0.1, 0.08, 0.08]) * wave[3:] + [0, 0, 0.75]
+        seen = Camera(camera.intrinsics, camera.R @ board, camera.R @ (at - board @ middle) + camera.t)
+        return corners_of(CHARUCO, seen, frame, 0.1, noise)
+
+    films = [
+        [corners(first, f, f, seed) for f in range(24)],
+        [corners(second, f, f + late, seed + 1) for f in range(24)],
+    ]
+    return first, second, films
+
+
+@pytest.mark.parametrize("late", [0.0, 0.64, -2.3])
+def test_films_that_are_not_in_step(late: float) -> None:
+    """Lateness to some hundredths of a frame; the rest is what a parabola misses of the motion between frames.
+
+    The negative control takes the same films as in step: errors of pixels, and a camera that is off.
+    """
+    a, b, films = late_films(late)
+    found = solve_rig(CHARUCO, [a.intrinsics, b.intrinsics], films, clocks=True)
+    # a later picture shows what the other film showed in earlier frames
+    assert found.late[1] == pytest.approx(-late, abs=0.05)
+    assert 0 < found.late_sigma[1] < 0.05
+    assert max(found.median_error_px.values()) < 0.35
+    wrong = relative(*found.rig.cameras)[0] @ relative(a, b)[0].T
+    assert np.degrees(np.linalg.norm(log(wrong))) < 0.3
+    if late:
+        assert max(solve_rig(CHARUCO, [a.intrinsics, b.intrinsics], films).median_error_px.values()) > 1.0
+
+
 def test_a_board_that_is_the_same_after_half_a_turn_is_refused() -> None:
     board = Board("chessboard", 7, 5, 0.06)
     assert board.ambiguous
