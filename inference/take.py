@@ -36,6 +36,7 @@ _CALIBRATION_KEYS = {
     "distance_between": tuple[str, str],
     "bone": str,
     "length_m": float,
+    "focal_sigma": float,
 }
 _BOARD_KEYS = {
     "kind": str,
@@ -77,6 +78,7 @@ class CalibrationSource:
     points: Path | None = None  # measured points and where the views see them: poses are solved from these
     distance: Distance | None = None  # that gives a calibration its scale
     bone: Distance | None = None  # of the first person, that gives cameras solved from the person their scale
+    focal_sigma: float = 0.0  # share by which the lenses' focal lengths may be off; cameras from the person solve them
 
     @property
     def from_person(self) -> bool:
@@ -278,6 +280,7 @@ def _calibration(raw: Any, folder: Path) -> CalibrationSource:
         points=_points(values, folder),
         distance=_distance(values),
         bone=_bone(values),
+        focal_sigma=_focal_sigma(values),
     )
 
 
@@ -312,6 +315,17 @@ def _bone(values: Mapping[str, Any]) -> Distance | None:
             "without distance_m"
         )
     return Distance(first, second, _within(values["length_m"], 0.01, 3, "[calibration]: length_m"))
+
+
+def _focal_sigma(values: Mapping[str, Any]) -> float:
+    if "focal_sigma" not in values:
+        return 0.0
+    if values["source"] != "self":
+        raise InputError(
+            '[calibration]: focal_sigma is for source = "self", which solves focal lengths with the camera poses; '
+            "leave it out"
+        )
+    return _within(values["focal_sigma"], 0, 0.3, "[calibration]: focal_sigma")
 
 
 def _board(raw: dict[str, Any], folder: Path) -> Mapping[str, Any] | None:

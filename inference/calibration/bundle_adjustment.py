@@ -1,7 +1,8 @@
 """Bundle adjustment: all cameras, all joints, bone lengths and standing offsets at once, under Student-t noise.
 
 Joints are eliminated moment by moment (Schur complement), which leaves one small system over what is common to all
-moments: V camera poses, a standing offset per view and joint, a length per bone. Robust weights as in iteratively
+moments: V camera poses, a standing offset per view and joint, a length per bone, clocks and focal lengths where they
+are unknown too. Robust weights as in iteratively
 reweighted least squares for the t distribution; Levenberg-Marquardt; all derivatives are analytic.
 Triggs et al. 2000, "Bundle adjustment: a modern synthesis", sections 4 and 6; Lange et al. 1989 for the t weights.
 """
@@ -11,6 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
+from scipy.linalg import block_diag, null_space
 
 from ..geometry.rotation import exp, log
 from ..shapes import BoolArray, FloatArray, check_shapes
@@ -32,7 +34,8 @@ class BundleModel:
     noise_scale: float = 1.0  # errors over what the keypoints state
     offset_sigma_px: float = 2.0  # standing offsets per view and joint; 0: there are none
     clocks: tuple[int, ...] = ()  # views whose clocks are unknown too
-    bone_sigma_m: float = 0.02  # how far the detections of two joints let their distance wander
+    focal_sigma: float = 0.0  # share by which given focal lengths may be off; 0: they are exact
+    bone_sigma_m: float | FloatArray = 0.02  # how far the joints' detections let a bone's length wander; (B,) or all
     iterations: int = 40
     tolerance: float = 1e-6  # relative fall of the cost that ends the search
     hold_gauge: bool = True  # steps stay where the world is: quicker near the answer, stiffer far from it
@@ -57,6 +60,7 @@ class Bundle:
     offsets: FloatArray  # (V, J, 2) px
     lengths: FloatArray  # (B,)
     shift: FloatArray  # (V,) s, to be added to the views' offsets
+    zoom: FloatArray  # (V,) logarithms of the focal lengths over the given ones
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,6 +71,7 @@ class BundleResult:
     cost: float
     information: FloatArray  # (6V, 6V) of the poses, all else eliminated, gauge still free
     offset_variance: FloatArray  # (V, J) px², of the offsets given the poses
+    zoom_sigma: FloatArray  # (V,) of the zooms, the gauge held; 0 where they are exact
     squared: FloatArray  # (V, F, J) squared residuals in stated sigmas times noise_scale; NaN where not used
     error_px: FloatArray  # (V, F, J, 2) residuals; NaN where not used
     iterations: int
@@ -146,7 +151,8 @@ class _Problem:
         self.offset_at = 6 * self.views
         self.bone_at = self.offset_at + (2 * self.views * self.joints if self.with_offsets else 0)
         self.shift_at = self.bone_at + len(self.bones)
-        self.size = self.shift_at + len(model.clocks)
+        self.zoom_at = self.shift_at + len(model.clocks)
+        self.size = self.zoom_at + (self.views if model.focal_sigma else 0)
 
     def residuals(self, state: Bundle) -> tuple[FloatArray, FloatArray, FloatArray]:
         """(V, F, J, 2) px, (V, F, J) squared in sigmas, and (V, F, J, 3) joints in the cameras."""
@@ -154,7 +160,8 @@ class _Problem:
         depth = np.maximum(inside[..., 2:], _NEAR_M)
         focal = self.o.focal_px[:, None, None, None]
         rays = self.o.rays - state.shift[:, None, None, None] * self.o.velocity
-        error = focal * (inside[..., :2] / depth - rays) + state.offsets[:, None]
+        zoom = np.exp(state.zoom)[:, None, None, None]
+        error = focal * (zoom * inside[..., :2] / depth - rays) + state.offsets[:, None]
         squared = (error**2).sum(axis=-1) * self.weight**2
         squared = np.where(inside[..., 2] > _NEAR_M, squared, np.where(self.seen, _BOUND**2, 0.0))
         return error, squared, inside
@@ -167,6 +174,8 @@ class _Problem:
         total += (nu + 1) / 2 * np.log1p(self._bone_errors(state)[1] ** 2 / nu)[self.bone_seen].sum()
         if self.with_offsets:
             total += 0.5 * (state.offsets**2).sum() / self.model.offset_sigma_px**2
+        if self.model.focal_sigma:
+            total += 0.5 * (state.zoom**2).sum() / self.model.focal_sigma**2
         if self.prior is not None:
             off = self._from_prior(state)
             total += 0.5 * off @ self.prior.information @ off
@@ -197,22 +206,23 @@ class _Problem:
         diagonal = np.arange(j)
         for view in range(v):  # a handful of views
             depth = np.maximum(inside[view, ..., 2], _NEAR_M)
-            by_inside = self._by_inside(view, inside[view], depth)  # (F, J, 2, 3)
-            by_point = by_inside @ state.R[view]
-            by_pose = np.concatenate([-by_inside @ _cross_matrices(inside[view] - state.t[view]), by_inside], axis=-1)
-            heavy = w[view, ..., None, None]
+            by_inside = self._by_inside(view, inside[view], depth, state)  # (F, J, 2, 3)
+            by_point = (by_inside.reshape(-1, 3) @ state.R[view]).reshape(f, j, 2, 3)
+            turned = (inside[view] - state.t[view])[..., None, :]
+            by_pose = np.concatenate([_cross(turned, by_inside), by_inside], axis=-1)
             pose, e = slice(6 * view, 6 * view + 6), error[view, ..., None]
-            weighted = heavy * by_pose
-            own[pose, pose] += np.einsum("fjab,fjac->bc", weighted, by_pose)
-            slope[pose] -= (np.swapaxes(weighted, -1, -2) @ e).sum(axis=(0, 1))[:, 0]
-            lifted = np.swapaxes(heavy * by_point, -1, -2)
-            blocks[:, diagonal, :, diagonal, :] += np.swapaxes(lifted @ by_point, 0, 1)
-            coupling[..., pose] += lifted @ by_pose
-            rhs -= (lifted @ e)[..., 0]
+            weighted = w[view, ..., None, None] * by_pose
+            flat = weighted.reshape(-1, 6)
+            own[pose, pose] += flat.T @ by_pose.reshape(-1, 6)
+            slope[pose] -= flat.T @ e.ravel()
+            lifted = np.swapaxes(w[view, ..., None, None] * by_point, -1, -2)
+            blocks[:, diagonal, :, diagonal, :] += np.swapaxes(_product(lifted, by_point), 0, 1)
+            coupling[..., pose] += _product(lifted, by_pose)
+            rhs -= _product(lifted, e)[..., 0]
             if self.with_offsets:
                 self._add_offsets(view, (own, slope, coupling), (w[view], weighted, lifted, error[view]))
-            if view in self.model.clocks:
-                self._add_clock(view, (own, slope, coupling), (w[view], weighted, lifted, error[view]))
+            single = self._single(view, inside[view, ..., :2] / depth[..., None], state)
+            self._add_single(view, single, (own, slope, coupling), (w[view], weighted, lifted, error[view]))
         self._add_bones(state, own, slope, blocks, coupling, rhs)
         self._add_priors(state, own, slope)
         empty = ~self.usable
@@ -222,9 +232,9 @@ class _Problem:
         blocks, coupling, rhs = blocks.reshape(f, n, n), coupling.reshape(f, n, -1), rhs.reshape(f, n)
         return _System(own, slope, blocks, coupling, rhs)
 
-    def _by_inside(self, view: int, inside: FloatArray, depth: FloatArray) -> FloatArray:
+    def _by_inside(self, view: int, inside: FloatArray, depth: FloatArray, state: Bundle) -> FloatArray:
         slopes = np.zeros((*depth.shape, 2, 3))
-        scale = self.o.focal_px[view] / depth
+        scale = self.o.focal_px[view] * np.exp(state.zoom[view]) / depth
         slopes[..., 0, 0] = slopes[..., 1, 1] = scale
         slopes[..., 2] = -scale[..., None] * inside[..., :2] / depth[..., None]
         return slopes
@@ -245,21 +255,36 @@ class _Problem:
             slope[columns] -= (w * error[..., axis]).sum(axis=0)
             coupling[:, np.arange(self.joints), :, columns] += np.swapaxes(lifted[..., axis], 0, 1)
 
-    def _add_clock(
-        self, view: int, sums: tuple[FloatArray, FloatArray, FloatArray], parts: tuple[FloatArray, ...]
+    def _single(self, view: int, rays: FloatArray, state: Bundle) -> dict[int, FloatArray]:
+        """Derivatives (F, J, 2) of a view's residuals by its clock and its zoom, by the place of these unknowns."""
+        focal, found = self.o.focal_px[view], {}
+        if view in self.model.clocks:
+            found[self.shift_at + self.model.clocks.index(view)] = focal * self.o.velocity[view]
+        if self.model.focal_sigma:
+            found[self.zoom_at + view] = focal * np.exp(state.zoom[view]) * rays
+        return found
+
+    def _add_single(
+        self,
+        view: int,
+        single: dict[int, FloatArray],
+        sums: tuple[FloatArray, FloatArray, FloatArray],
+        parts: tuple[FloatArray, ...],
     ) -> None:
         own, slope, coupling = sums
         w, weighted, lifted, error = parts
-        pose, at = slice(6 * view, 6 * view + 6), self.shift_at + self.model.clocks.index(view)
-        moved = self.o.focal_px[view] * self.o.velocity[view]  # (F, J, 2) px/s
-        own[at, at] += (w[..., None] * moved**2).sum() + 1e-9
-        own[at, pose] += np.einsum("fja,fjab->b", moved, weighted)
-        own[pose, at] = own[at, pose]
-        if self.with_offsets:
-            columns = self.offset_at + 2 * (view * self.joints + np.arange(self.joints))[:, None] + np.arange(2)
-            own[at, columns] = own[columns, at] = (w[..., None] * moved).sum(axis=0)
-        slope[at] -= (w[..., None] * moved * error).sum()
-        coupling[..., at] = (lifted @ moved[..., None])[..., 0]
+        pose = slice(6 * view, 6 * view + 6)
+        for at, moved in single.items():  # a clock and a zoom at most
+            for other, beside in single.items():
+                own[at, other] += (w[..., None] * moved * beside).sum()
+            own[at, at] += 1e-9
+            own[at, pose] += np.einsum("fja,fjab->b", moved, weighted)
+            own[pose, at] = own[at, pose]
+            if self.with_offsets:
+                columns = self.offset_at + 2 * (view * self.joints + np.arange(self.joints))[:, None] + np.arange(2)
+                own[at, columns] = own[columns, at] = (w[..., None] * moved).sum(axis=0)
+            slope[at] -= (w[..., None] * moved * error).sum()
+            coupling[..., at] = _product(lifted, moved[..., None])[..., 0]
 
     def _add_bones(
         self,
@@ -296,6 +321,10 @@ class _Problem:
             trust = self.model.offset_sigma_px**-2
             own[offsets, offsets] += trust
             slope[offsets] -= trust * state.offsets.ravel()
+        if self.model.focal_sigma:
+            zooms, trust = np.arange(self.zoom_at, self.size), self.model.focal_sigma**-2
+            own[zooms, zooms] += trust
+            slope[zooms] -= trust * state.zoom
         if self.prior is not None:
             poses = slice(0, self.offset_at)
             own[poses, poses] += self.prior.information
@@ -326,7 +355,7 @@ class _Problem:
         if self.with_offsets:
             offsets = offsets + step[self.offset_at : self.bone_at].reshape(offsets.shape)
         shift = state.shift.copy()
-        shift[list(self.model.clocks)] += step[self.shift_at :]
+        shift[list(self.model.clocks)] += step[self.shift_at : self.zoom_at]
         return Bundle(
             exp(poses[:, :3]) @ state.R,
             state.t + poses[:, 3:],
@@ -334,6 +363,7 @@ class _Problem:
             offsets,
             state.lengths + step[self.bone_at : self.shift_at],
             shift,
+            state.zoom + (step[self.zoom_at :] if self.model.focal_sigma else 0.0),
         )
 
     def result(self, state: Bundle, cost: float, iterations: int) -> BundleResult:
@@ -355,14 +385,32 @@ class _Problem:
             cost,
             (information + information.T) / 2,
             variance,
+            self._zoom_sigma(matrix, state),
             np.where(self.seen, squared, np.nan),
             np.where(self.seen[..., None], error, np.nan),
             iterations,
         )
 
+    def _zoom_sigma(self, matrix: FloatArray, state: Bundle) -> FloatArray:
+        if not self.model.focal_sigma:
+            return np.zeros(self.views)
+        poses = self.offset_at
+        basis = np.eye(self.size)
+        if self.prior is None:
+            free = null_space(gauge_constraints(state.R, state.t))
+            basis = np.asarray(block_diag(free, np.eye(self.size - poses)))
+        inside = basis.T @ matrix @ basis
+        scale = 1 / np.sqrt(np.maximum(np.diag(inside), 1e-12))
+        inverse = np.linalg.pinv(scale[:, None] * inside * scale, rcond=1e-14, hermitian=True)
+        return np.sqrt(np.diag(inverse)[-self.views :]) * scale[-self.views :]
 
-def _cross_matrices(vectors: FloatArray) -> FloatArray:
-    """(..., 3, 3) matrices [v]x with [v]x a = v x a."""
-    x, y, z = np.moveaxis(vectors, -1, 0)
-    zero = np.zeros_like(x)
-    return np.stack([zero, -z, y, z, zero, -x, -y, x, zero], axis=-1).reshape(*x.shape, 3, 3)
+
+def _cross(first: FloatArray, second: FloatArray) -> FloatArray:
+    """Cross products along the last axis; several times quicker than NumPy's own on many small vectors."""
+    (a, b, c), (x, y, z) = np.moveaxis(first, -1, 0), np.moveaxis(second, -1, 0)
+    return np.stack([b * z - c * y, c * x - a * z, a * y - b * x], axis=-1)
+
+
+def _product(left: FloatArray, right: FloatArray) -> FloatArray:
+    """(..., M, 2) times (..., 2, N), without a call for each of many small matrices."""
+    return left[..., :1] * right[..., :1, :] + left[..., 1:] * right[..., 1:, :]

@@ -45,7 +45,7 @@ def rig_from_person(
     Raises:
         DegenerateError: the people do not determine the cameras.
     """
-    known = KnownLengths(take.calibration.distance, take.calibration.bone)
+    known = KnownLengths(take.calibration.distance, take.calibration.bone, take.calibration.focal_sigma)
 
     def solve(offsets: Sequence[float] | FloatArray, clocks: Sequence[int]) -> SelfCalibration:
         placed = [replace(item, found_offset_s=float(offset)) for item, offset in zip(opened, offsets, strict=True)]

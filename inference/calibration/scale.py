@@ -21,6 +21,7 @@ class KnownLengths:
 
     cameras: Distance | None = None  # between two views
     bone: Distance | None = None  # between two joints of the first person
+    focal_sigma: float = 0.0  # share by which the given focal lengths may be off; 0: they are exact
 
 
 @dataclass(frozen=True)

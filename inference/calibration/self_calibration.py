@@ -13,10 +13,11 @@ from ..geometry.association import choose_people
 from ..geometry.keypoint_noise import truncated_scale
 from ..geometry.triangulation import triangulate
 from ..shapes import FloatArray
-from ..types import Camera, CameraRig, Intrinsics, Keypoints2D
+from ..types import Camera, CameraRig, Intrinsics, Keypoints2D, Keypoints3D
 from .bundle_adjustment import Bundle, BundleModel, BundleResult, adjust_bundle
 from .chain import Pair, chained_poses, paired_poses, roots
 from .degeneracy import check_certainty, check_motion, check_pair_motion, check_spread
+from .focal_lengths import check_lenses, unshown, zoomed_lens
 from .gauge import TYPICAL_HEIGHT_M, gauge_covariance, stature, world_from_person
 from .observations import Observations, gather_observations
 from .relative_pose import RelativePose
@@ -29,8 +30,12 @@ _STARTS = 3
 _LEAST_NOISE = 0.2  # of what the keypoints state
 _GOOD_START = 2.0  # median squared residual, in stated sigmas, that needs no other start (of pure noise: 0.9)
 _ITERATIONS = 25
+_ROUGH = 1e-4  # relative fall of the cost at which noise and bones are measured
 _CUT = 9.0  # squared sigmas beyond which a residual is wild and says nothing about the noise
 _MEDIAN_OF_TWO = 1.386  # median of chi² with two degrees of freedom
+_MEDIAN_OF_ONE = 0.6745  # of the size of a Gaussian deviation, in sigmas
+_FEWEST_LENGTHS = 30
+_OFTEN = 20  # times that a view must show a joint to say something of its standing offset
 _WORST_PX = 0.03  # median residual as a share of the focal length, beyond which the answer is no answer
 
 
@@ -64,12 +69,12 @@ def calibrate_from_person(
         Covariance: the first camera, and its distance to the farthest one, are held.
 
     Args:
-        lenses: of the views, in order; taken as exact.
+        lenses: of the views, in order; taken as exact but for their focal lengths where ``known`` says so.
         tracks: keypoints of the views on common times and joints, slots are tracks.
         persons: how many people are used once the cameras are roughly known; 0: everyone.
         height_m: stature of the first person; None: a typical one, with a warning.
         association: settings for recognising people across views.
-        known: measured lengths that give the scale in place of the stature.
+        known: measured lengths that give the scale in place of the stature; how well focal lengths are known.
         clocks: views whose clocks are unknowns too; they must be right to about a frame.
 
     Returns:
@@ -77,7 +82,11 @@ def calibrate_from_person(
 
     Raises:
         DegenerateError: the motion does not determine the cameras; the message says why and what to do.
+        InputError: focal lengths are asked for of lenses that have more than one.
     """
+    known = known or KnownLengths()
+    if known.focal_sigma:
+        check_lenses(lenses)
     single = gather_observations(lenses, main_tracks(lenses, tracks), _MOST_MOMENTS)
     check_motion(single)
     pairs = paired_poses(single)
@@ -87,16 +96,17 @@ def calibrate_from_person(
     settings = association or AssociationSettings()
     people = choose_people(rig, tracks, persons, settings)
     observations = gather_observations(lenses, people, _MOST_MOMENTS, clocks)
-    plain = BundleModel(offset_sigma_px=0, iterations=_ITERATIONS, clocks=tuple(clocks))
+    plain = BundleModel(offset_sigma_px=0, iterations=_ITERATIONS, clocks=tuple(clocks), focal_sigma=known.focal_sigma)
     begun = start_bundle(observations, start.R, start.t)
-    result, model = _adjusted(observations, begun, plain)
+    result, model, held = _adjusted(observations, begun, plain)
     if _unexplained(observations, result):  # slower, but less stiff far from the answer
-        result, model = _adjusted(observations, begun, replace(plain, hold_gauge=False))
+        result, model, held = _adjusted(observations, begun, replace(plain, hold_gauge=False))
     check_spread(result.bundle.points)
     _check_residuals(observations, result)
     centres = {lens.name: -R.T @ t for lens, R, t in zip(lenses, result.bundle.R, result.bundle.t, strict=True)}
-    scale = metric_scale(result.bundle.points, observations.joint_names, centres, height_m, known or KnownLengths())
-    return _in_world(lenses, observations, result, model, scale)
+    scale = metric_scale(result.bundle.points, observations.joint_names, centres, height_m, known)
+    inflation = estimator_variance(result.squared, model, held)
+    return _in_world(lenses, observations, result, (model, inflation), scale)
 
 
 def _best_start(observations: Observations, pairs: Mapping[Pair, RelativePose]) -> tuple[Bundle, float]:
@@ -127,7 +137,9 @@ def _best_start(observations: Observations, pairs: Mapping[Pair, RelativePose]) 
             "the cameras cannot be chained; let the person walk where all cameras see them"
         )
     noise = float(np.sqrt(np.nanmedian(best[1].squared) / _MEDIAN_OF_TWO))
-    return best[1].bundle, float(np.clip(noise, _LEAST_NOISE, 1.0))
+    bundle = best[1].bundle  # whose world has shrunk: the smaller it is, the less its bones disagree
+    scale = TYPICAL_HEIGHT_M / stature(bundle.points, observations.joint_names)
+    return replace(bundle, t=scale * bundle.t, points=scale * bundle.points), float(np.clip(noise, _LEAST_NOISE, 1.0))
 
 
 def typical_scale(observations: Observations, R: FloatArray, t: FloatArray) -> float:
@@ -142,17 +154,17 @@ def typical_scale(observations: Observations, R: FloatArray, t: FloatArray) -> f
 
 def start_bundle(observations: Observations, R: FloatArray, t: FloatArray) -> Bundle:
     """Triangulate every joint robustly and take the bones' median lengths."""
-    points = _triangulated(observations, R, t)
+    points = np.array(_triangulated(observations, R, t).xyz[:, 0])
     first, second = observations.bones.T
     lengths = np.linalg.norm(points[:, second] - points[:, first], axis=-1)
     known = np.isfinite(lengths).any(axis=0)
     median = np.zeros(lengths.shape[1])
     median[known] = np.nanmedian(lengths[:, known], axis=0)
     views, _, joints = observations.weight.shape
-    return Bundle(R, t, points, np.zeros((views, joints, 2)), median, np.zeros(views))
+    return Bundle(R, t, points, np.zeros((views, joints, 2)), median, np.zeros(views), np.zeros(views))
 
 
-def _triangulated(observations: Observations, R: FloatArray, t: FloatArray) -> FloatArray:
+def _triangulated(observations: Observations, R: FloatArray, t: FloatArray) -> Keypoints3D:
     keypoints, cameras = [], []
     times = np.arange(observations.weight.shape[1], dtype=float)
     for v, name in enumerate(observations.views):
@@ -165,18 +177,57 @@ def _triangulated(observations: Observations, R: FloatArray, t: FloatArray) -> F
             Keypoints2D(name, observations.joint_names, times, xy, variance[..., None, None] * np.eye(2), seen * 1.0)
         )
     rig = CameraRig(tuple(cameras), np.zeros((6 * len(cameras), 6 * len(cameras))))
-    return np.array(triangulate(rig, keypoints, TriangulationSettings(max_sigma_m=1.0)).xyz[:, 0])
+    return triangulate(rig, keypoints, TriangulationSettings(max_sigma_m=1.0))
 
 
-def _adjusted(observations: Observations, start: Bundle, model: BundleModel) -> tuple[BundleResult, BundleModel]:
-    """Adjust in rounds; between them the sizes of noise and of standing offsets are measured on the residuals."""
-    result = adjust_bundle(observations, start, model)
-    model = measured_model(result, model)
+def bone_wander(observations: Observations, R: FloatArray, t: FloatArray) -> tuple[FloatArray, float]:
+    """(B,) sigmas of the bones' lengths beyond what the noise of their triangulated ends explains, m.
+
+    Detected joints are not points of a rigid skeleton; how far they stray depends on bone and detector. The sigma is
+    the one that makes the median deviation from the median length what it is for a Gaussian. Also returns how many of
+    the numbers that place the joints are known by bones: one a length, where bones are much firmer than the noise.
+    """
+    joints = _triangulated(observations, R, t)
+    first, second = observations.bones.T
+    along = joints.xyz[:, 0, second] - joints.xyz[:, 0, first]
+    length = np.linalg.norm(along, axis=-1)
+    both = joints.covariance[:, 0, first] + joints.covariance[:, 0, second]
+    noise = np.einsum("fba,fbac,fbc->fb", along, both, along) / length**2
+    sigma, held = np.full(len(first), BundleModel.bone_sigma_m), 0.0
+    for bone, (lengths, variance) in enumerate(zip(length.T, noise.T, strict=True)):  # a dozen bones
+        good = np.isfinite(variance)
+        if good.sum() >= _FEWEST_LENGTHS:
+            sigma[bone] = _excess_sigma(np.abs(lengths[good] - np.median(lengths[good])), variance[good])
+            held += float((variance[good] / (variance[good] + sigma[bone] ** 2)).sum())
+    return sigma, held
+
+
+def _excess_sigma(off: FloatArray, variance: FloatArray) -> float:
+    """Sigma to be added to the variances to explain the median of the deviations; at least what chance hides."""
+    low, high = 0.0, float(off.max())
+    for _ in range(30):
+        middle = (low + high) / 2
+        if np.median(off / np.sqrt(variance + middle**2)) > _MEDIAN_OF_ONE:
+            low = middle
+        else:
+            high = middle
+    hidden = np.sqrt(np.median(variance) / np.sqrt(len(off)))
+    return float(max(low, hidden))
+
+
+def _adjusted(observations: Observations, start: Bundle, model: BundleModel) -> tuple[BundleResult, BundleModel, float]:
+    """Adjust in rounds; between them the sizes of noise, standing offsets and bones' wander are measured.
+
+    Also returns how many of the numbers that place the joints are known by the bones.
+    """
+    result = adjust_bundle(observations, start, replace(model, tolerance=_ROUGH))
+    sigma, held = bone_wander(observations, result.bundle.R, result.bundle.t)
+    model = replace(measured_model(result, model), bone_sigma_m=sigma)
     if model.offset_sigma_px:
         for _ in range(2):  # offsets that are fitted let the noise shrink
             result = adjust_bundle(observations, result.bundle, replace(model, iterations=5))
             model = measured_model(result, model)
-    return adjust_bundle(observations, result.bundle, model), model
+    return adjust_bundle(observations, result.bundle, model), model, held
 
 
 def measured_model(result: BundleResult, model: BundleModel) -> BundleModel:
@@ -185,18 +236,19 @@ def measured_model(result: BundleResult, model: BundleModel) -> BundleModel:
     views = used.sum(axis=0)
     freedom = float(2 - 3 * (views > 0).sum() / max(used.sum(), 1))  # a joint's place takes three of its 2V numbers
     scale = truncated_scale(result.squared[used], np.full(int(used.sum()), freedom))
-    return replace(
-        model,
-        noise_scale=model.noise_scale * float(np.sqrt(scale)),
-        offset_sigma_px=_standing(result, scale, freedom),
-    )
+    standing = _standing(result, scale, freedom)
+    if standing and model.offset_sigma_px:  # they are in the model, which knows what it could not see of them
+        often = used.sum(axis=1) > _OFTEN
+        known = (result.bundle.offsets**2).mean(axis=-1) + result.offset_variance
+        standing = float(np.sqrt(known[often].mean()))
+    return replace(model, noise_scale=model.noise_scale * float(np.sqrt(scale)), offset_sigma_px=standing)
 
 
 def _standing(result: BundleResult, scale: float, freedom: float) -> float:
     """Sigma of standing offsets, px; 0 where the mean residuals are as small as noise makes them."""
     usual = result.squared < _CUT * scale
     count = usual.sum(axis=1)
-    often = count > 20
+    often = count > _OFTEN
     if not often.any():
         return 0.0
     memory = memory_of(result.error_px)
@@ -208,7 +260,7 @@ def _standing(result: BundleResult, scale: float, freedom: float) -> float:
     if excess.mean() < 2 * chance[often].mean() / np.sqrt(often.sum()):
         return 0.0
     # what the fit of the joints takes out of the noise it takes out of the means too
-    return float(np.sqrt(np.median(np.maximum(excess, 0)) / _MEDIAN_OF_TWO / freedom))
+    return float(np.sqrt(np.median(np.maximum(excess, 0)) / _MEDIAN_OF_TWO / (freedom / 2)))
 
 
 def memory_of(error_px: FloatArray) -> float:
@@ -224,16 +276,18 @@ def memory_of(error_px: FloatArray) -> float:
 def estimator_variance(
     squared: FloatArray,  # (V, F, J) squared residuals in sigmas, NaN where not used
     model: BundleModel,
+    held: float = 0.0,
 ) -> float:
     """Variance of the t estimator over the inverse of its weighted information, measured on the residuals.
 
     ``K² [sum psi² / (n - p)] E[w] / E[psi']²`` with ``K = 1 + p/n var(psi') / E[psi']²`` (Huber 1981, section 7.6), the
-    joints' places being most of the p unknowns; two axes share a weight, so psi' is half the trace.
+    joints' places being most of the p unknowns, less what the bones hold; two axes share a weight, so psi' is half the
+    trace.
     """
     used = np.isfinite(squared)
     s, nu = squared[used], model.degrees_of_freedom
     numbers = 2 * len(s)
-    unknowns = 3 * (used.any(axis=0)).sum()
+    unknowns = 3 * (used.any(axis=0)).sum() - held
     weight, slope = (nu + 2) / (nu + s), (nu + 2) * nu / (nu + s) ** 2
     leverage = 1 + unknowns / numbers * slope.var() / slope.mean() ** 2
     return float(leverage**2 * (weight**2 * s).sum() / (numbers - unknowns) * weight.mean() / slope.mean() ** 2)
@@ -266,10 +320,10 @@ def _in_world(
     lenses: Sequence[Intrinsics],
     observations: Observations,
     result: BundleResult,
-    model: BundleModel,
+    noise: tuple[BundleModel, float],
     scale: Scale,
 ) -> SelfCalibration:
-    names, bundle = observations.joint_names, result.bundle
+    names, bundle, (model, inflation) = observations.joint_names, result.bundle, noise
     warnings = [scale.warning] if scale.warning else []
     world = world_from_person(bundle.points, names, bundle.R[0], scale.factor)
     R, t = world.poses(bundle.R, bundle.t)
@@ -280,22 +334,27 @@ def _in_world(
         bone_sigma_m=model.bone_sigma_m * scale.factor,
         iterations=0,
     )
-    moved = Bundle(R, t, world.points(bundle.points), bundle.offsets, scale.factor * bundle.lengths, bundle.shift)
-    information = adjust_bundle(observations, moved, final).information
-    covariance = estimator_variance(result.squared, model) * gauge_covariance(information, R, t)
+    points, lengths = world.points(bundle.points), scale.factor * bundle.lengths
+    moved = replace(bundle, R=R, t=t, points=points, lengths=lengths)
+    ended = adjust_bundle(observations, moved, final)
+    covariance = inflation * gauge_covariance(ended.information, R, t)
     rotation_sigma = np.degrees(np.sqrt(np.diag(covariance).reshape(-1, 6)[:, :3].sum(axis=1)))
     check_certainty(rotation_sigma, observations.views)
     gauge = (
         f"solved from the person: the pose of {lenses[0].name} and its distance to the farthest camera are held; scale "
         f"from {scale.source}, vertical from "
-        f"{world.vertical}, +y where {lenses[0].name} looks, lenses taken as exact"
+        f"{world.vertical}, +y where {lenses[0].name} looks, "
+        + (f"focal lengths given to {model.focal_sigma:.1%}" if model.focal_sigma else "lenses taken as exact")
     )
     if not world.walked:
         warnings.append(
             "the feet do not show the floor (the person walks too little), so up is the mean direction of the body and "
             "may be some degrees off; let the person walk about"
         )
-    rig = replace(rig_with_poses(lenses, R, t), covariance=covariance, gauge=gauge)
+    zoomed = [zoomed_lens(lens, zoom) if zoom else lens for lens, zoom in zip(lenses, bundle.zoom, strict=True)]
+    rig = replace(rig_with_poses(zoomed, R, t), covariance=covariance, gauge=gauge)
+    zoom_sigma = np.sqrt(inflation) * ended.zoom_sigma
+    warnings += unshown(observations.views, zoom_sigma, model.focal_sigma)
     error = np.linalg.norm(result.error_px, axis=-1)
     facts: dict[str, object] = {
         "moments": int(observations.weight.shape[1]),
@@ -306,6 +365,9 @@ def _in_world(
         "noise_memory": memory,
         "vertical": world.vertical,
     }
+    if model.focal_sigma:
+        facts["focal_over_given"] = dict(zip(observations.views, np.exp(bundle.zoom).tolist(), strict=True))
+        facts["focal_sigma"] = dict(zip(observations.views, zoom_sigma.tolist(), strict=True))
     return SelfCalibration(rig, facts, warnings, bundle.shift)
 
 

@@ -178,6 +178,8 @@ def test_wrong_overrides(folder: Path, overrides: dict[str, str], message: str) 
         ('units = "mm"', 'distance_m = -3.0\ndistance_between = ["a", "b"]', "distance_m = -3 is out of range"),
         ('units = "mm"', 'points = "cams.toml"', 'source = "points" and points = .* belong together'),
         ("min_score = 0.2", 'detector = "cards/my.toml"', r"\[solve\] detector: .*my.toml does not exist"),
+        ('units = "mm"', "focal_sigma = 0.1", r"focal_sigma is for source = \"self\""),
+        ('source = "cams.toml"', 'source = "self"\nfocal_sigma = 3', "focal_sigma = 3 is out of range"),
         ("rotation_sigma_deg = 0.1", "rotation_sigma_deg = -0.1", "rotation_sigma_deg = -0.1 is out of range"),
         ("centre_sigma_m = 0.002", "centre_sigma_m = nan", "centre_sigma_m is not a number"),
         ('name = "cam01"', 'name = "frames"', "view 'frames' stands twice"),

@@ -23,7 +23,7 @@ def small(seed: int = 1) -> tuple[Observations, Bundle]:
     R = np.stack([exp(0.01 * rng.normal(size=3)) @ c.R for c in scene.rig.cameras])
     t = np.stack([c.t + 0.02 * rng.normal(size=3) for c in scene.rig.cameras])
     offsets = rng.normal(size=(3, len(observations.joint_names), 2))
-    return observations, Bundle(R, t, points, offsets, lengths, np.zeros(3))
+    return observations, Bundle(R, t, points, offsets, lengths, np.zeros(3), np.array([0.02, -0.01, 0.03]))
 
 
 def test_the_slope_is_the_derivative_of_the_cost() -> None:
@@ -32,7 +32,7 @@ def test_the_slope_is_the_derivative_of_the_cost() -> None:
     usable = observations.seen.sum(axis=0) >= 2
     rng = np.random.default_rng(3)
     prior = Prior(state.R, state.t + 0.01, np.diag(rng.uniform(10, 1000, 18)))
-    problem = _Problem(observations, usable, BundleModel(offset_sigma_px=2.0, clocks=(1,)), prior)
+    problem = _Problem(observations, usable, BundleModel(offset_sigma_px=2.0, clocks=(1,), focal_sigma=0.05), prior)
     system = problem.linearised(state)
     joints = state.points.size
 
@@ -44,7 +44,8 @@ def test_the_slope_is_the_derivative_of_the_cost() -> None:
             state.points + step[problem.size :].reshape(state.points.shape) * usable[..., None],
             state.offsets + step[18 : problem.bone_at].reshape(state.offsets.shape),
             state.lengths + step[problem.bone_at : problem.shift_at],
-            state.shift + np.r_[0.0, step[problem.shift_at : problem.size], 0.0],
+            state.shift + np.r_[0.0, step[problem.shift_at : problem.zoom_at], 0.0],
+            state.zoom + step[problem.zoom_at : problem.size],
         )
         return problem.cost(moved)
 
@@ -62,7 +63,7 @@ def test_elimination_agrees_with_the_whole_system() -> None:
     """Schur complement against the dense normal equations."""
     observations, state = small(2)
     usable = observations.seen.sum(axis=0) >= 2
-    problem = _Problem(observations, usable, BundleModel(clocks=(1,)), None)
+    problem = _Problem(observations, usable, BundleModel(clocks=(1,), focal_sigma=0.05), None)
     system = problem.linearised(state)
     matrix, rhs, _ = problem.reduced(system, 0.0)
     size, n = problem.size, system.blocks.shape[1]
@@ -91,6 +92,6 @@ def test_a_firm_prior_holds_the_cameras_and_a_loose_one_lets_them_go() -> None:
 
 def test_shapes_are_checked() -> None:
     observations, state = small()
-    wrong = Bundle(state.R[:2], state.t, state.points, state.offsets, state.lengths, state.shift)
+    wrong = Bundle(state.R[:2], state.t, state.points, state.offsets, state.lengths, state.shift, state.zoom)
     with pytest.raises(ShapeError, match="R has shape"):
         adjust_bundle(observations, wrong, BundleModel())
