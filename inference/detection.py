@@ -73,7 +73,9 @@ def find_keypoints(
             if index not in kept:
                 return _imported(opened[index], lenses[index].image_size)
             watch = _ticked(advance, stop)
-            return _so_far(kept[index], report) if so_far else _detected(opened[index], ranges[index], kept[index], watch)
+            return (
+                _so_far(kept[index], report) if so_far else _detected(opened[index], ranges[index], kept[index], watch)
+            )
 
         tracks = _side_by_side(of_view, len(opened))
     _check_somebody(opened, tracks, report)

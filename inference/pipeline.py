@@ -49,6 +49,7 @@ from .motion.skeleton import with_derived_joints
 from .neighbourhood import corrections_in, solved_around, write_made_with
 from .one_view import people_of_one_view
 from .progress import Progress
+from .placement import placement_of_detector, with_placement
 from .report.page import write_report
 from .take import Take
 from .types import CameraRig, Keypoints2D, Solution, SolveReport
@@ -98,7 +99,9 @@ def solve(take: Take, out: Path, progress: Progress | None = None, so_far: bool 
         views = people_in_all_views(take, rig, in_step, report, doubt)
         rig = refined_rig(take, rig, views, report)
     offset_s = np.array([item.offset_s for item in opened])
-    kept = KeptKeypoints(_mark(take), rig, views, offset_s, np.array([item.drift_ppm for item in opened]))
+    drift_ppm = np.array([item.drift_ppm for item in opened])
+    placement = placement_of_detector(take, views[0].joint_names)
+    kept = KeptKeypoints(_mark(take), rig, views, offset_s, drift_ppm, placement)
     solution, views = _motion(take, kept, report, progress)
     with _stage(report, progress, "report"), whole_folder(out) as folder:
         write_solution(folder / "solution.npz", solution)
@@ -215,7 +218,8 @@ def _motion(
         floor=np.array([0.0, 0, 1, 0]) if take.calibration.from_person else np.full(4, np.nan),
         hypotheses=hypotheses,
     )
-    return on_the_ground(take, solution, report), views
+    solution = on_the_ground(take, solution, report)
+    return with_placement(solution, views[0].joint_names, kept.placement_sigma_m), views
 
 
 def cameras_of_views(take: Take, opened: list[OpenedView], report: SolveReport) -> SolvedCameras:

@@ -222,7 +222,7 @@ class Keypoints3D:
             flag=(self.flag, f"T P {j}"),
             reason=(self.reason, f"T P {j}"),
         )
-        if not np.isfinite(self.covariance[self.observed]).all():
+        if (self.observed & ~np.isfinite(np.einsum("...ij->...", self.covariance))).any():
             raise ShapeError("an observed joint has a covariance that is not finite")
 
     @property
@@ -332,11 +332,15 @@ class Solution:
     drift_ppm: FloatArray  # (V,)
     floor: FloatArray  # (4,) plane n·x + d = 0, NaN if unknown
     hypotheses: Hypotheses3D = field(default_factory=no_hypotheses)
+    placement_sigma_m: FloatArray = field(default_factory=lambda: np.zeros(0))  # (J,) see `placement`; empty: zeros
 
     def __post_init__(self) -> None:
-        for name in ("contact", "offset_s", "drift_ppm", "floor"):
+        if not np.size(self.placement_sigma_m):
+            object.__setattr__(self, "placement_sigma_m", np.zeros(len(self.solved.joint_names)))
+        for name in ("contact", "offset_s", "drift_ppm", "floor", "placement_sigma_m"):
             object.__setattr__(self, name, frozen(getattr(self, name)))
         v = len(self.rig.cameras)
+        check_shapes(placement_sigma_m=(self.placement_sigma_m, f"{len(self.solved.joint_names)}"))
         check_shapes(offset_s=(self.offset_s, f"{v}"), drift_ppm=(self.drift_ppm, f"{v}"), floor=(self.floor, "4"))
 
 

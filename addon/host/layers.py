@@ -15,8 +15,9 @@ import numpy as np
 from ...inference.errors import InputError
 from ...inference.motion.key_reduction import KeyedCurve, PoseTree, ReducedMotion, reduce_keys
 from ...inference.motion.kinematics import bone_rotations, rigid_joints
+from ...inference.placement import movement_covariance
 from ...inference.shapes import FloatArray
-from ...inference.types import Keypoints3D, SkeletonMotion, Solution
+from ...inference.types import SkeletonMotion, Solution
 from .animation import Bag, assign_action, bag_digest, new_action, our_actions, read_curves, write_bezier, write_curves
 from .armature import root_name
 from .axes import PoseCurves, bone_motion, frame_numbers, pose_curves, quaternions
@@ -88,7 +89,7 @@ def reduce_layer(
     curves, rest = _curves(item, motion), _rest_rotations(item, motion)
     tree = pose_tree(motion, person, rest)
     root = motion.root_translation[:, person]
-    covariance = _covariances(solution.solved, motion, person)
+    covariance = _covariances(solution, motion, person)
     reduced = reduce_keys(tree, frames, root, curves.rotation, covariance, sigmas)
     action, bag = new_action(item, CLEANED)
     _write_reduced(item, bag, reduced, motion, rest)
@@ -144,8 +145,8 @@ def write_cleaned(item: bpy.types.Object, solution: Solution, clock: tuple[int, 
 
 
 def joint_covariances(item: bpy.types.Object, solution: Solution) -> FloatArray:
-    """Return (T, J, 3, 3) m² of an armature's person in the skeleton's order; NaN where unknown."""
-    return _covariances(solution.solved, solution.motion, _person(item, solution))
+    """Return (T, J, 3, 3) m² of the movement of an armature's person in the skeleton's order; NaN where unknown."""
+    return _covariances(solution, solution.motion, _person(item, solution))
 
 
 def _enter_cleaned(item: bpy.types.Object, action: bpy.types.Action) -> None:
@@ -235,10 +236,10 @@ def _write_reduced(
         write_bezier(bag, path, curve.frames, curve.values, curve.slopes, bone)
 
 
-def _covariances(joints: Keypoints3D, motion: SkeletonMotion, person: int) -> FloatArray:
-    """(T, 1 + B, 3, 3) of the root joint and each bone's tail."""
-    columns = [joints.joint_names.index(name) for name in motion.skeleton.joint_names]
-    return joints.covariance[:, person, columns]
+def _covariances(solution: Solution, motion: SkeletonMotion, person: int) -> FloatArray:
+    """(T, 1 + B, 3, 3) of the movement of the root joint and each bone's tail."""
+    columns = [solution.solved.joint_names.index(name) for name in motion.skeleton.joint_names]
+    return movement_covariance(solution)[:, person, columns]
 
 
 def _keep(item: bpy.types.Object, layer: str) -> None:

@@ -9,7 +9,7 @@ from zipfile import BadZipFile
 import numpy as np
 
 from ..errors import InputError, ShapeError
-from ..shapes import FloatArray
+from ..shapes import FloatArray, check_shapes
 from ..types import CameraRig, Keypoints2D
 from .solution import camera_arrays, load_arrays, read_cameras, save_arrays
 
@@ -23,6 +23,7 @@ class KeptKeypoints:
     views: tuple[Keypoints2D, ...]  # in the order of the rig
     offset_s: FloatArray  # (V,)
     drift_ppm: FloatArray  # (V,)
+    placement_sigma_m: FloatArray  # (J,) see `placement`
 
 
 def write_kept(path: Path, kept: KeptKeypoints) -> None:
@@ -39,6 +40,7 @@ def write_kept(path: Path, kept: KeptKeypoints) -> None:
         "keypoint_xy": np.stack([view.xy for view in kept.views]),
         "keypoint_covariance": np.stack([view.covariance for view in kept.views]),
         "keypoint_score": np.stack([view.score for view in kept.views]),
+        "placement_sigma_m": kept.placement_sigma_m,
     }
     save_arrays(path, arrays | camera_arrays(kept.rig, kept.offset_s, kept.drift_ppm))
 
@@ -67,6 +69,8 @@ def read_kept(path: Path) -> KeptKeypoints:
             Keypoints2D(camera.name, names, arrays["timestamps_s"], *(part[index] for part in parts))
             for index, camera in enumerate(rig.cameras)
         )
-        return KeptKeypoints(str(arrays["mark"]), rig, views, arrays["offset_s"], arrays["drift_ppm"])
+        placement = np.asarray(arrays["placement_sigma_m"], float)
+        check_shapes(placement_sigma_m=(placement, f"{len(names)}"))
+        return KeptKeypoints(str(arrays["mark"]), rig, views, arrays["offset_s"], arrays["drift_ppm"], placement)
     except (KeyError, IndexError, ShapeError, TypeError, ValueError) as problem:
         raise InputError(f"{path} holds no valid kept keypoints ({problem}); solve the take in full") from None

@@ -52,7 +52,7 @@ def write_solution(path: Path, solution: Solution) -> None:
     arrays = _motion_arrays(solution) | camera_arrays(solution.rig, solution.offset_s, solution.drift_ppm)
     if solution.hypotheses.log_weight.size:
         arrays |= {"hypotheses": solution.hypotheses.xyz, "log_weight": solution.hypotheses.log_weight}
-    save_arrays(path, arrays | {"floor": solution.floor})
+    save_arrays(path, arrays | {"floor": solution.floor, "placement_sigma_m": solution.placement_sigma_m})
 
 
 def read_solution(path: Path) -> Solution:
@@ -83,6 +83,7 @@ def read_solution(path: Path) -> Solution:
             drift_ppm=_numbers(arrays, "drift_ppm"),
             floor=_numbers(arrays, "floor"),
             hypotheses=_hypotheses(arrays),
+            **({"placement_sigma_m": _numbers(arrays, "placement_sigma_m")} if "placement_sigma_m" in arrays else {}),
         )
     except KeyError as problem:
         raise InputError(f"{path} is not a solution: it has no key {problem.args[0]!r}") from None

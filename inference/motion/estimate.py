@@ -130,10 +130,10 @@ def _tell(report: SolveReport, person: int, rig: CameraRig, told: _Told, setting
         report.facts["camera_shifts"] = [*report.facts.get("camera_shifts", []), fact]
         if fact["shift_px"] > max(_SHIFTED_PX, _SURELY * fact["sigma_px"]):
             report.warn(
-                f"view {name}: the camera points elsewhere than its calibration says, by {fact['shift_px']:.0f} px at the "
-                f"person, give or take {fact['sigma_px']:.0f}. The joints are solved with it corrected: seen through "
-                "the given camera, the skeleton is off by as much. refine_cameras = true under [calibration] moves the "
-                "camera too"
+                f"view {name}: the camera points elsewhere than its calibration, by {fact['shift_px']:.0f} px at "
+                f"the person, give or take {fact['sigma_px']:.0f}. The joints are solved with it corrected: seen "
+                "through the given camera, the skeleton is off by as much. refine_cameras = true under [calibration] "
+                "moves the camera too"
             )
 
 

@@ -8,6 +8,7 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from ..placement import of_movement
 from ..types import Footage, Keypoints2D, Solution, SolveReport
 from . import sections
 from .markup import Html, join, tag
@@ -39,8 +40,10 @@ def write_report(
         report: what the stages noted: warnings, seconds, models, facts.
     """
     started = time.perf_counter()
-    scene = Scene(solution, views, footages)
-    record = build_record(scene, report)
+    scene, moving = Scene(solution, views, footages), of_movement(solution)
+    if solution.placement_sigma_m.any():
+        report.facts["placement_sigma_m"] = float(solution.placement_sigma_m.max())
+    record = build_record(Scene(moving, views, footages), report)
     doubtful = sections.heaviest_doubt(record) if len(views) <= MOST_VIEWS else None
     gallery = draw_gallery(scene, [doubtful[0]] if doubtful else [])
     write_preview(out_dir / "preview.png", gallery)
@@ -48,7 +51,7 @@ def write_report(
     report.seconds["report"] = time.perf_counter() - started
     record["seconds"]["report"] = report.seconds["report"]
     _write(out_dir / "report.json", json.dumps(record, indent=1, allow_nan=False, ensure_ascii=False))
-    _write(out_dir / "report.html", build_page(record, solution, pictures))
+    _write(out_dir / "report.html", build_page(record, moving, pictures))
 
 
 def build_page(record: sections.Record, solution: Solution, pictures: Html) -> Html:

@@ -84,7 +84,8 @@ def what_to_trust(record: Record, solved: Keypoints3D) -> Html:
         _key(),
         tag(
             "p",
-            "σ is the standard deviation in the joint’s most uncertain direction. Frames count from 1.",
+            "σ is the standard deviation in the joint’s most uncertain direction. Frames count from 1."
+            + _placement(record["facts"].get("placement_sigma_m", 0.0)),
             class_="soft",
         ),
     ]
@@ -95,6 +96,15 @@ def what_to_trust(record: Record, solved: Keypoints3D) -> Html:
         parts += [*title, _least_sure(facts), _doubts(lines, facts["unusable_joints"], solved)]
         parts.append(trust_map(grade[:, person], solved.joint_names, record["counts"]["duration_s"] or 0.0))
     return section("What to trust", "trust", *parts)
+
+
+def _placement(sigma_m: float) -> str:
+    if not sigma_m:
+        return ""
+    return (
+        f" It is that of the movement. Where on the body the detector sets a joint, the same in every frame (up to "
+        f"{_millimetres(sigma_m, '.0f')}, by its model card), comes on top in the ellipsoids."
+    )
 
 
 def views(record: Record, scene: Scene, gallery: Gallery) -> Html:
