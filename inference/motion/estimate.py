@@ -40,6 +40,7 @@ _BONE_SIGMAS_M = (0.0, 0.0)  # of the steps after it, at least the setting
 _CHANGES_S = 0.05  # in which the covariance of a bone's rotation changes little
 _CHANCE = 1.5  # how much larger than expected the variance of a rigid bone's length may look
 _WILD = 64.0  # squared sigmas from which a keypoint does not show its joint
+_TORN_M, _MENDS = 0.02, 2  # a bone that misses its length by more, beyond its sigma, is mended; steps at most
 _UNLIKE_M = 0.05  # a joint farther from its place on the rigid skeleton is not given
 _SHIFTED_PX, _SURELY = 5.0, 3.0  # a camera that moves the person by more, in pixels and in sigmas, is told
 _KNOTS = 1.8  # spacing of the splines' knots over the response time of the quickest joint
@@ -409,12 +410,30 @@ def _with_covariance(person: _Person) -> tuple[FloatArray, FloatArray, FloatArra
         square = square * np.sqrt(np.outer(person.honesty, person.honesty))[:, None, :, None]
         pairs = ((first, first), (first, second), (second, first), (second, second))
         covariance[frames] = sum(square[:, a, :, b].swapaxes(0, 1) for a, b in pairs) / 4
+    joints = _bound(problem, joints)
     changing = np.median(np.trace(covariance, axis1=-2, axis2=-1), axis=0) / 3
     covariance = _bridged(person, joints, covariance)
     standing = joint_covariance(
         person.standing, _plain(person), joints, _bones(person), problem.times, problem.nu, person.sources
     )
     return joints, covariance + standing, changing
+
+
+def _bound(problem: Problem, joints: FloatArray) -> FloatArray:
+    """Joints with their bones mended where the last step, which is longer than the others, tore them apart.
+
+    It takes the t likelihood's curvature, which is flat where the views disagree: a joint in a single view may leave
+    its bones by centimetres then.
+    """
+    for _ in range(_MENDS):
+        length = np.linalg.norm(problem.bones @ joints, axis=-1)
+        if not (np.abs(length - problem.lengths) > _TORN_M + 3 * problem.bone_sigma).any():
+            break
+        moved = joints.copy()
+        for frames, step, _ in steps(problem, joints):
+            moved[frames] += step
+        joints = moved
+    return joints
 
 
 def _bridged(person: _Person, joints: FloatArray, covariance: FloatArray) -> FloatArray:
