@@ -17,15 +17,15 @@ class _State:
 
 
 def keep_ready(command: Sequence[str], environment: Mapping[str, str] | None) -> None:
-    """Start a child that waits to be asked for this command, unless one does.
+    """Start a child that waits to be asked for this command, unless one does; let it look at the corrections.
 
     Raises:
         SolveError: it cannot be started.
     """
-    if _State.job is not None and _State.job.running and tuple(command) == _State.command:
-        return
-    end_waiting()
-    _State.job, _State.command = Job([*command, WAIT], environment), tuple(command)
+    if _State.job is None or not _State.job.running or tuple(command) != _State.command:
+        end_waiting()
+        _State.job, _State.command = Job([*command, WAIT], environment), tuple(command)
+    _State.job.ask("corrected")
 
 
 def begin(command: Sequence[str], environment: Mapping[str, str] | None) -> Job:

@@ -107,6 +107,21 @@ def solved_around(take: Take, kept: KeptKeypoints, before: Solution, old: Sequen
     Raises:
         InputError: a correction does not fit the take.
     """
+    key = (_digest(before), repr(take.settings), tuple(old), take.corrections)
+    if _Last.key != key:
+        _Last.found = _solved_around(take, kept, before, old)
+        _Last.key = key
+    return _Last.found
+
+
+class _Last:
+    """What was found last: asked for once ahead, while the user still corrects, and once in earnest."""
+
+    key: tuple[object, ...] = ()
+    found: Solution | None = None
+
+
+def _solved_around(take: Take, kept: KeptKeypoints, before: Solution, old: Sequence[Correction]) -> Solution | None:
     windows = _windows(kept.views, set(old) ^ set(take.corrections))
     frames = np.prod(before.solved.flag.shape[:2])
     if not windows or sum(len(window.weight) for window in windows) >= _MOST * frames:

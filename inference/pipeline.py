@@ -20,9 +20,10 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from threadpoolctl import threadpool_limits
@@ -37,7 +38,7 @@ from .cameras import rig_for_take
 from .clocks.view_clocks import views_in_step
 from .corrections import corrected
 from .detection import find_keypoints
-from .errors import CalibrationError, DegenerateError, InputError
+from .errors import CalibrationError, DegenerateError, InputError, SolveError
 from .files.kept_keypoints import KeptKeypoints, read_kept, write_kept
 from .files.solution import read_solution, write_solution
 from .geometry.association import choose_people
@@ -48,10 +49,10 @@ from .keypoints import on_one_layout, resample
 from .motion.skeleton import with_derived_joints
 from .neighbourhood import corrections_in, solved_around, write_made_with
 from .one_view import people_of_one_view
-from .progress import Progress
 from .placement import placement_of_detector, with_placement
+from .progress import Progress
 from .report.page import write_report
-from .take import Take
+from .take import Take, read_take
 from .types import CameraRig, Keypoints2D, Solution, SolveReport
 from .unseen import motion_with_hypotheses
 from .views import OpenedView, open_views, take_clock
@@ -160,6 +161,18 @@ def solve_again(
         footages = {item.name: item.footage for item in open_views(take) if item.footage}
         write_report(folder, solution, views, footages, report)
     return solution
+
+
+def look_ahead(take_path: Path, overrides: Mapping[str, Any], out: Path) -> None:
+    """Work out what `solve_again` needs first for the corrections as they are now, while the user goes on.
+
+    Convention:
+        what is wrong with them is left to `solve_again` to say.
+    """
+    with suppress(SolveError):
+        take, kept = read_take(take_path, overrides), read_kept(out / "keypoints.npz")
+        if kept.mark == _mark(take):
+            _of_neighbourhood(take, out, kept)
 
 
 def _of_neighbourhood(take: Take, out: Path, kept: KeptKeypoints) -> Solution | None:

@@ -17,7 +17,7 @@ import time
 from pathlib import Path
 
 from .errors import Cancelled, SolveError
-from .pipeline import solve, solve_again
+from .pipeline import look_ahead, solve, solve_again
 from .progress import JsonProgress, Progress
 from .take import read_take, split_overrides
 
@@ -32,13 +32,15 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--set", dest="settings", action="append", default=[], metavar="KEY=VALUE")
     parser.add_argument("--again", action="store_true", help="from the keypoints of the last solve; see solve_again")
     parser.add_argument("--so-far", action="store_true", help="the frames that a cancelled solve has looked at")
-    parser.add_argument("--wait", action="store_true", help="begin when the line `start` comes on standard input")
+    parser.add_argument("--wait", action="store_true", help="begin at the line `start`; look ahead at `corrected`")
     options = parser.parse_args(arguments)
-    progress, started = JsonProgress(sys.stdout), threading.Event()
-    listen(progress, started)
-    if options.wait:
-        started.wait()
+    progress, started, corrected = JsonProgress(sys.stdout), threading.Event(), threading.Event()
+    listen(progress, started, corrected)
     try:
+        while options.wait and not started.wait(0.05):
+            if corrected.is_set():
+                corrected.clear()
+                look_ahead(options.take, split_overrides(options.settings), options.out)
         progress.check()
         take = read_take(options.take, split_overrides(options.settings))
         if options.again:
@@ -65,13 +67,22 @@ def _say(line: dict[str, object]) -> None:
     sys.stdout.flush()
 
 
-def listen(progress: Progress, started: threading.Event | None = None) -> None:
-    """Cancel on the line ``cancel``, begin on ``start``; cancel and soon end when standard input closes."""
-    started = started or threading.Event()
+def listen(
+    progress: Progress, started: threading.Event | None = None, corrected: threading.Event | None = None
+) -> None:
+    """Cancel on the line ``cancel``, begin on ``start``; cancel and soon end when standard input closes.
+
+    ``corrected`` is no beginning: it says that corrections were changed, and may be ignored.
+    """
+    started, corrected = started or threading.Event(), corrected or threading.Event()
 
     def heard() -> None:
         for line in sys.stdin:
-            if line.strip() == "cancel":
+            word = line.strip()
+            if word == "corrected":
+                corrected.set()
+                continue
+            if word == "cancel":
                 progress.cancel()
             started.set()  # whatever was said, the waiting is over
         progress.cancel()

@@ -240,7 +240,7 @@ def _walked(chroot: Path, out: Path, folder: Path, videos: str, calibration: str
     result = in_window(chroot, out, "walk.py", folder, [videos, calibration, f"/out/{folder.name}", *fits])
     if result["drag_error_px"] > 1:
         raise DevError(f"a keypoint that was dragged stands beside the mouse: {result}")
-    if result["longest_freeze_s"] > 1:
+    if result["longest_freeze_s"] > 2:  # drawing the window once in software takes 0.7 s
         raise DevError(f"the window stood still: {result}")
     if result["keys"] < 5 * result["keys_cleaned"]:
         raise DevError(f"the cleaned layer has too many keys: {result}")

@@ -1,11 +1,17 @@
 """The child that waits: asked for, it solves; for another command, or when the extension ends, it goes."""
 
+import shutil
 import time
 
 import pytest
 from sightline.addon import warm
 from sightline.addon.job import worker_command
+from sightline.inference import neighbourhood, pipeline
+from sightline.inference.corrections import Correction
 from sightline.inference.errors import Cancelled
+from sightline.inference.files.corrections_toml import corrections_path, write_corrections
+from sightline.inference.files.solution import read_solution
+from sightline.inference.take import read_take
 
 
 @pytest.fixture(autouse=True)
@@ -70,3 +76,36 @@ def test_nobody_waits_for_ever(command):
     process = warm._State.job._process
     warm.end_waiting()
     assert process.poll() is not None
+
+
+def test_what_was_corrected_is_looked_at_while_it_waits(solved_take, tmp_path, monkeypatch):
+    """In one process, as the child does it: asked in earnest, nothing is solved twice."""
+    folder = tmp_path / "take"
+    shutil.copytree(solved_take, folder)
+    take, out = folder / "take.toml", folder / "take_sightline"
+    before = read_solution(out / "solution.npz").solved
+    time_s = float(before.timestamps_s[12])
+    place = before.xyz[12, 0, before.joint_names.index("left_wrist")] + [0.05, 0.0, 0.0]
+    write_corrections(corrections_path(take), [Correction("pin", 1, time_s, time_s, None, "left_wrist", tuple(place))])
+    solves = []
+    monkeypatch.setattr(neighbourhood, "_MOST", 2.0)  # of a take as short as this
+    monkeypatch.setattr(
+        neighbourhood, "_solve", lambda *told, solve=neighbourhood._solve: solves.append(1) or solve(*told)
+    )
+    pipeline.look_ahead(take, {}, out)
+    assert len(solves) == 2  # without and with the correction
+    told = []
+    pipeline.solve_again(read_take(take), out, on_solution=lambda path, whole: told.append(whole))
+    assert told == [False, True] and len(solves) == 2
+    (out / "keypoints.npz").unlink()
+    pipeline.look_ahead(take, {}, out)  # what is wrong is left to the solve to say
+
+
+def test_the_child_goes_on_waiting_after_it_looked(command):
+    warm.keep_ready(command, None)
+    time.sleep(1.5)
+    warm.keep_ready(command, None)
+    waiting = warm._State.job
+    time.sleep(1.0)
+    assert waiting.running and waiting.solution_file is None
+    assert finish(warm.begin(command, None)).name == "solution.npz"

@@ -117,9 +117,9 @@ def press(command: str, pages: int = PAGES, x_px: int | None = None) -> Steps:
     yield 0.5
 
 
-def over_property(path: str) -> Steps:
+def over_property(path: str, x_px: int | None = None) -> Steps:
     """Find a property whose path ends so."""
-    yield from find(lambda: property_below_mouse().endswith(path), f"property {path}")
+    yield from find(lambda: property_below_mouse().endswith(path), f"property {path}", x_px=x_px)
 
 
 def turn_choice(path: str, steps: int) -> Steps:

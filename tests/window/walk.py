@@ -77,7 +77,7 @@ def fill() -> driving.Steps:
     picture("2_footage")
     for index, view in enumerate(known.views):
         if view.name in FITS:
-            yield from driving.over_property(f"views[{index}].name")
+            yield from driving.over_property(f"views[{index}].name", driving.sidebar()[2].x + 60)
             driving.mouse("click", 1)
             yield 0.5
             yield from driving.turn_choice(f"views[{index}].fit", CHOICES.index(FITS[view.name]))
