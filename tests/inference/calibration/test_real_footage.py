@@ -1,5 +1,6 @@
 """Cameras from real footage, against calibrations that others made; skipped where the footage is not there."""
 
+import json
 from pathlib import Path
 
 import cv2
@@ -70,3 +71,41 @@ def test_lens_photos(shared_data: Path, camera: int) -> None:
     assert -0.055 < found.lens.distortion[0] < -0.035
     assert found.lens.K[0, 0] == pytest.approx(1675, rel=0.012)
     assert found.median_error_px < 0.4
+
+
+_DESK_BOARD = """[calibration]
+source = "board"
+{lenses}
+[calibration.board]
+kind = "charuco"
+columns = 4
+rows = 5
+square_m = 0.054
+marker_m = 0.0405
+dictionary = "DICT_4X4_1000"
+inverted = true
+legacy = true
+"""
+
+
+@pytest.mark.parametrize("own", [False, True], ids=["given lenses", "own lenses"])
+def test_the_webcams_by_their_own_board(shared_data: Path, tmp_path: Path, own: bool) -> None:
+    """Medians 0.34-0.43 px with the given lenses (0.37-0.62 with own ones), squares 54.0 mm; cam_1 is 0.1 s late.
+
+    Taken as in step, cam_1 stays at 1.30 px, which was not understood for long.
+    """
+    folder = shared_data / "desk_charuco"
+    text = _DESK_BOARD.format(lenses="" if own else f'intrinsics = "{folder}/camera_array.toml"')
+    for n in range(4):
+        text += f'[[view]]\nname = "cam_{n}"\nvideo = "{folder}/calibration/extrinsic/cam_{n}.mp4"\n'
+    path = tmp_path / "take.toml"
+    path.write_text(text)
+    calibrate(read_take(path), tmp_path / "out")
+    report = json.loads((tmp_path / "out" / "report.json").read_text())
+    board = report["facts"]["board"]
+    assert max(board["median_error_px"].values()) < 0.8
+    assert board["measured_square_m"] == pytest.approx(0.054, abs=0.0003)
+    late = {name: row["seconds"] for name, row in board["late_s"].items()}
+    assert late["cam_1"] == pytest.approx(0.105, abs=0.03)
+    assert late["cam_2"] == pytest.approx(-0.03, abs=0.015)
+    assert any("cam_1: it shows a moment" in warning for warning in report["warnings"])
