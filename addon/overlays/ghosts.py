@@ -48,10 +48,11 @@ def draw_ghosts(context: bpy.types.Context) -> None:
 
 def ghost_lines(shown: ShownTake, poses: Poses, chosen: int) -> tuple[FloatArray, FloatArray]:
     """Return (2N, 3) ends of the bones of all poses in the world, m, and (2N, 4) colours."""
+    if not len(poses.weight):
+        return np.zeros((0, 3)), np.zeros((0, 4))
     ends = poses.xyz[:, shown.data.bone_ends].reshape(len(poses.xyz), -1, 3)
     colour = np.tile(_GHOST, (*ends.shape[:2], 1))
-    if len(poses.weight):
-        colour[..., 3] = _FAINT + (1 - _FAINT) * (poses.weight / poses.weight.max())[:, None] * 0.6
+    colour[..., 3] = _FAINT + (1 - _FAINT) * (poses.weight / poses.weight.max())[:, None] * 0.6
     if 0 <= chosen < len(colour):
         colour[chosen] = _CHOSEN
     return ends.reshape(-1, 3), colour.reshape(-1, 4)

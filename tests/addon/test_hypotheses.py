@@ -152,6 +152,7 @@ def test_ghosts_and_the_panel_follow_the_frame(doubtful):
     bones = len(one.data.bone_ends)
     assert points.shape == (2 * 2 * bones, 3) and len(colour) == len(points)
     assert (colour[2 * bones :] == [1.0, 0.55, 0.1, 1.0]).all() and (colour[: 2 * bones, 2] == 1.0).all()
+    assert [len(part) for part in ghosts.ghost_lines(one, ghosts.poses_shown(sampled, 0, 0), 1)] == [0, 0]
     scene.frame_set(11)
     with pytest.raises(RuntimeError, match="no hypotheses of person 1 in frame 11"):
         bpy.ops.sightline.choose_hypothesis()

@@ -91,22 +91,26 @@ def to_middle() -> int:
 
 
 def find(wanted: Callable[[], bool], what: str, pages: int = PAGES, x_px: int | None = None) -> Steps:
-    """Move the mouse down the sidebar until it is over something, turning the wheel where needed; 0 pages: without."""
+    """Move the mouse down the sidebar until it is over something, turning the wheel where needed; 0 pages: without.
+
+    A second time slowly: the panel may change while the mouse goes over it.
+    """
     window, _, region = sidebar()
-    middle = to_middle()
-    x = middle if x_px is None else x_px
-    mouse("click", "--repeat", 60, 4)  # to the top
-    yield 0.5
-    for page in range(max(pages, 1)):
-        for y in range(region.y + region.height - 8, region.y + 8, -_STEP_PX):
-            mouse("mousemove", x, window.height - y)  # X counts from the top, Blender from the bottom
-            yield 0.03
-            if wanted():
-                return
-        if page < pages - 1:
-            to_middle()
-            mouse("click", "--repeat", 6, 5)
-            yield 0.5
+    for pause in (0.03, 0.12):
+        middle = to_middle()
+        mouse("click", "--repeat", 60, 4)  # to the top
+        yield 0.5
+        for page in range(max(pages, 1)):
+            for y in range(region.y + region.height - 8, region.y + 8, -_STEP_PX):
+                # X counts from the top, Blender from the bottom
+                mouse("mousemove", middle if x_px is None else x_px, window.height - y)
+                yield pause
+                if wanted():
+                    return
+            if page < pages - 1:
+                to_middle()
+                mouse("click", "--repeat", 6, 5)
+                yield 0.5
     raise RuntimeError(f"no {what} in the sidebar")
 
 

@@ -30,7 +30,7 @@ def queue() -> Generator[float, None, dict[str, object]]:
     """Solve, let two more wait, take one off the queue, and see the other one through; in German."""
     background = driving.ours("addon.background")
     yield from press("bpy.ops.sightline.solve_take(", pages=0)  # visible without scrolling
-    yield from until(detecting(0.1), "detection")
+    yield from until(detecting(0.0), "detection")
     yield from press("bpy.ops.sightline.solve_take(")
     yield from press("bpy.ops.sightline.solve_take(preview=True")
     waiting = len(background.waiting())
