@@ -25,7 +25,7 @@ import torch  # noqa: E402  the checkout is on the path only now
 
 from inference.errors import InputError, SolveError  # noqa: E402
 from training.tasks.known import TASKS  # noqa: E402
-from training.trainer.checkpoint import FILE  # noqa: E402
+from training.trainer.checkpoint import FILE, read_checkpoint  # noqa: E402
 from training.trainer.loop import Options, Result, TrainingError, train  # noqa: E402
 from training.trainer.place import Place, close_place, open_place  # noqa: E402
 from training.trainer.settings import Config, read_config  # noqa: E402
@@ -65,11 +65,17 @@ def _run(config: Config, options: argparse.Namespace, place: Place) -> int:
     _check_folder(options.out, options.resume)
     config = dataclasses.replace(config, tables=tables, training=settings)
     task = kind(tables, settings.seed)
-    facts = facts_of(config) | ({"started_from": options.start.name} if options.start else {})
+    begun = str(options.start) if options.start else _began_with(options)
+    facts = facts_of(config) | ({"started_from": begun} if begun else {})
     result = train(task, settings, Options(options.out, options.resume, minutes, facts, options.start), place)
     if options.smoke:
         check_fall(result)
     return 0
+
+
+def _began_with(options: argparse.Namespace) -> str:
+    """Return what the training that goes on was started from, "" if from nothing."""
+    return str(read_checkpoint(options.out / FILE).facts.get("started_from", "")) if options.resume else ""
 
 
 def facts_of(config: Config) -> dict[str, object]:

@@ -7,6 +7,7 @@ import json
 import pytest
 
 from training import train as command
+from training.trainer.checkpoint import FILE, read_checkpoint
 from training.trainer.loop import Result, TrainingError
 
 # detector_s: test_exporting.py, as a process of its own
@@ -56,3 +57,17 @@ def test_a_finished_run_is_not_overwritten(tmp_path, capsys):
     (tmp_path / "checkpoint.safetensors").write_bytes(b"x")
     assert command.main([str(tmp_path / "c.toml"), "--out", str(tmp_path)]) == 2
     assert "holds a checkpoint already" in capsys.readouterr().err
+
+
+def test_a_training_that_goes_on_remembers_the_weights_that_it_started_from(project_root, tmp_path):
+    config = tmp_path / "c.toml"
+    config.write_text(
+        "system = 'detector'\n[training]\nsteps = 1\nbatch_size = 2\n[data]\nsource = 'stick_figures'\n"
+        "size = [32, 32]\nvalidation_views = 2\n[network]\nchannels = [8, 8]\nblocks = [1, 1]\n"
+    )
+    assert command.main([str(config), "--out", str(tmp_path / "first")]) == 0
+    start = tmp_path / "first" / FILE
+    assert command.main([str(config), "--out", str(tmp_path / "second"), "--start", str(start)]) == 0
+    assert command.main([str(config), "--out", str(tmp_path / "second"), "--resume"]) == 0
+    assert read_checkpoint(tmp_path / "second" / FILE).facts["started_from"] == str(start)
+    assert "started_from" not in read_checkpoint(start).facts
