@@ -181,9 +181,8 @@ def in_window(chroot: Path, out: Path, script: str, folder: Path, words: Sequenc
     result = json.loads((folder / "result.json").read_text(encoding="utf-8"))
     if result.get("error"):
         raise DevError(f"{script} in the window: {result['error']} (see {log} and {folder / 'failed.png'})")
-    pictures = sorted(folder.glob("*.jpg"))
-    for picture in pictures:
-        words = ["convert", f"/out/{folder.name}/{picture.name}", "-colorspace", "Gray", "-format", "%[fx:mean]"]
+    for picture in sorted((*folder.glob("*.jpg"), *folder.glob("*.png"))):
+        words = ["convert", f"/out/{picture.relative_to(out)}", "-colorspace", "Gray", "-format", "%[fx:mean]"]
         if float(run_inside(chroot, out, [*words, "info:"], 60, out / "mean.log")) <= 0:
             raise DevError(f"{picture} is black")
     return result
@@ -213,6 +212,10 @@ def see(chroot: Path, out: Path) -> None:
     fresh(folder / "pictures")
     words = ["/out/see/take.toml", "/out/see/pictures"]
     result = in_window(chroot, out, "show_uncertainty.py", folder / "pictures", words)
+    costs = [("panels", 2.0), ("bones and ellipsoids", 10.0), ("footage", 10.0)]
+    for what, most in costs:
+        if not result[f"median ms: {what}"]["together"] <= most:
+            raise DevError(f"drawing {what} takes more than {most} ms of the processor: {result}")
     say(f"see: {result}")
 
 

@@ -5,21 +5,22 @@ Words after --: take.toml, whose results lie in `results` beside it, and the fol
 """
 
 import importlib.util
-import json
 import statistics
 import subprocess
 import sys
 import time
-import traceback
 from collections.abc import Callable, Generator
 from pathlib import Path
 
 import addon_utils
 import bpy
 
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+import driving
+
 TAKE, OUT = (Path(word) for word in sys.argv[sys.argv.index("--") + 1 :][:2])
 PROJECT, SOLVED = Path(__file__).resolve().parents[2], TAKE.parent / "results"
-FOUND: dict[str, object] = {"blender": bpy.app.version_string}
+FOUND: dict[str, object] = {}
 INSTALLED = "bl_ext.user_default.sightline"
 
 
@@ -41,7 +42,7 @@ def picture(name: str, crop: str = "1316x848+0+28") -> None:
 
 
 def area_of(kind: str) -> bpy.types.Area:
-    return max((a for a in bpy.context.window.screen.areas if a.type == kind), key=lambda a: a.width * a.height)
+    return driving.area_of(kind)[1]
 
 
 def view_3d() -> tuple[bpy.types.Area, bpy.types.SpaceView3D]:
@@ -63,7 +64,7 @@ def close_up(factor: float = 1.0) -> None:
     space.region_3d.view_distance = 2.9 * factor
 
 
-def steps() -> Generator[float, None, None]:
+def steps() -> Generator[float, None, dict[str, object]]:
     from sightline.addon import solving  # pyright: ignore[reportMissingImports]
     from sightline.addon.overlays import handlers as overlays  # pyright: ignore[reportMissingImports]
 
@@ -73,18 +74,9 @@ def steps() -> Generator[float, None, None]:
     solving.enter(bpy.context, request, SOLVED / "solution.npz")
     scene = bpy.context.scene
     known = scene.sightline.overlay
+    yield from driving.show_panel()
     area, space = view_3d()
-    space.show_region_ui = True
     timeline = area_of("DOPESHEET_EDITOR")
-    yield 1.0
-    region = next(r for r in area.regions if r.type == "UI")
-    for _ in range(20):
-        yield 0.5
-        try:
-            region.active_panel_category = "Sightline"
-            break
-        except (AttributeError, TypeError):
-            continue
     for other in scene.objects:
         other.select_set(False)
     with bpy.context.temp_override(area=timeline, region=next(r for r in timeline.regions if r.type == "WINDOW")):
@@ -132,6 +124,7 @@ def steps() -> Generator[float, None, None]:
         picture("doubts.png")
         area.ui_type = "VIEW_3D"
     yield from fails_once(overlays, known)
+    return FOUND
 
 
 def panel_picture(area: bpy.types.Area) -> Generator[float, None, None]:
@@ -147,14 +140,14 @@ def panel_picture(area: bpy.types.Area) -> Generator[float, None, None]:
 
 
 def panel_costs(area: bpy.types.Area) -> Generator[float, None, dict[str, float]]:
-    """Measure what our panels' drawing costs, by panel."""
+    """Measure what our panels' drawing costs the processor, by panel."""
     spent: dict[str, list[float]] = {}
 
     def timed(name: str, draw: Callable[..., None]) -> Callable[..., None]:
         def drawing(self: bpy.types.Panel, context: bpy.types.Context) -> None:
-            started = time.perf_counter()
+            started = time.thread_time()
             draw(self, context)
-            spent.setdefault(name, []).append((time.perf_counter() - started) * 1000)
+            spent.setdefault(name, []).append((time.thread_time() - started) * 1000)
 
         return drawing
 
@@ -210,26 +203,6 @@ def costs(overlays: object, scene: bpy.types.Scene, what: str) -> Generator[floa
     FOUND[f"median ms: {what}"] = found
 
 
-def start() -> None:
-    """Go on from a timer: between the steps Blender draws."""
-    going = steps()
-
-    def step() -> float | None:
-        try:
-            return next(going)
-        except StopIteration:
-            pass
-        except Exception:  # noqa: BLE001 (the outermost frame: whatever it is stands in the result)
-            FOUND["error"] = traceback.format_exc()
-            picture("failed.png")
-        (OUT / "result.json").write_text(json.dumps(FOUND), encoding="utf-8")
-        bpy.ops.wm.quit_blender()
-        return None
-
-    bpy.app.timers.register(step, first_interval=2.0)
-
-
-bpy.context.preferences.view.show_splash = False
 OUT.mkdir(parents=True, exist_ok=True)
 load()
-start()
+driving.run(steps(), OUT)
