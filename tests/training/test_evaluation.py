@@ -78,6 +78,18 @@ def test_what_was_not_found_counts_as_wrong():
         _summary(error[:, :2], covariance[:, :2], truth[:, :2], names[:2])
 
 
+def test_people_without_a_torso_do_not_count():
+    """The second person's hips are not labelled: there is nothing to measure its joints by."""
+    names = ("left_shoulder", "right_shoulder", "left_hip", "right_hip")
+    truth = np.array([[[0, 0], [40.0, 0], [0, 100], [40, 100]]] * 2)
+    truth[1, 2:] = np.nan
+    error = np.where(np.isfinite(truth), 1.0, np.nan)
+    covariance = np.where(np.isfinite(error)[..., None], np.eye(2), np.nan)
+    assert _summary(error, covariance, truth, names)["pck_02"] == 1.0
+    error[0, 0] = 90.0
+    assert _summary(error, covariance, truth, names)["pck_02"] == 0.75
+
+
 def layer(xyz):
     shape = xyz.shape[:-1]
     covariance = np.broadcast_to(np.eye(3), (*shape, 3, 3))

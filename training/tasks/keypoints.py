@@ -176,15 +176,17 @@ def keypoint_scores(
 
     Convention:
         ``pck_02``: nearer than 0.2 of the torso, the longer of its diagonals (shoulder to the other side's hip).
+        A person of whom neither diagonal is known does not count there.
         Coverage and NLL take the covariance as that of a Student t with ``nu``.
     """
     length = np.linalg.norm(error, axis=-1)
     limit = 0.2 * torso_px(truth, joint_names)[:, None]
+    measurable = np.where(np.isfinite(limit), length, np.nan)
     scale = covariance * (nu - 2) / nu
     inside = coverage(error, scale, nu, (0.5, 0.9, 0.95))
     return {
-        "pck_02": pck(length, limit),
-        "pck_01": pck(length, limit / 2),
+        "pck_02": pck(measurable, limit),
+        "pck_01": pck(measurable, limit / 2),
         "error_px": float(np.nanmean(length)),
         "median_px": float(np.nanmedian(length)),
         "nll": float(np.nanmean(nll(error, scale, nu))),
