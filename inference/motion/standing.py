@@ -22,7 +22,7 @@ from scipy.linalg import LinAlgError, cho_solve, cholesky
 
 from ..geometry import rotation
 from ..geometry.keypoint_noise import whitened_residuals
-from ..geometry.reprojection import Rays, camera_slopes, residual
+from ..geometry.reprojection import Rays, camera_slopes
 from ..geometry.triangulation import robust_weight
 from ..shapes import BoolArray, FloatArray, IntArray
 from .posterior import whitened_slope
@@ -37,7 +37,9 @@ _WILD, _LEAST_SHARED = 16.0, 1e-4  # squared sigmas of keypoints that do not cou
 _USUAL_TURN = 5e-4  # rad: cameras of unstated accuracy are seldom much worse (Cauchy)
 _RIDGE = 1.0  # 1/m², for joints without views
 _SIZES = 2.0 ** np.arange(-5, 5)  # of offsets, in stated sigmas
-_TURNS = 1e-4 * 2.0 ** np.arange(-1, 7.01, 0.5)  # rad, of cameras of unstated accuracy
+# rad, of cameras of unstated accuracy. A detector whose errors depend on the view looks like cameras that err by
+# degrees; cameras that may all turn by degrees carry the person away, which hardly any residual shows.
+_TURNS = 1e-4 * 2.0 ** np.arange(-1, 6.01, 0.5)
 _CENTRE = 0.5  # their centres err by so much of what the turn moves at the person's distance
 _LENGTH_M, _ASYMMETRY_M = 0.1, 0.004  # sigmas of a length's correction, and of left against right
 
@@ -211,46 +213,7 @@ def update(
     weight = frames / (1 + frames / _MOST_INDEPENDENT) / len(windows)
     information = weight * (terms.own - drawn[:, :-1])
     pull = weight * (terms.pull - drawn[:, -1]) + information @ standing.mean
-    found = _posterior(standing, 0.5 * (information + information.T), pull)
-    return _anchored(found, rays, joints) if (standing.family == 1).any() else found
-
-
-def _anchored(standing: Standing, rays: Rays, joints: FloatArray) -> Standing:
-    """Move the world so that the person stays, on average, where the given cameras together see the person.
-
-    Convention:
-        for cameras of unstated accuracy. All of them turned alike shift the person and no residual shows it, or hardly
-        (a ring of cameras looking up): what is learned of cameras is how they differ from each other. A rigid motion
-        of the world changes no residual at all, and takes that shift back.
-    """
-    views, count, _ = standing.shape
-    frames = np.unique(np.linspace(0, len(joints) - 1, _WINDOWS).astype(int))
-    points = joints[frames].reshape(-1, 3).T
-    part = rays.take((frames[:, None] * count + np.arange(count)).ravel())
-    square, pull = np.zeros((points.shape[1], 3, 3)), np.zeros((points.shape[1], 3))
-    for view in range(views):
-        by_point = residual(part, view, points)
-        slope = np.stack([by_point.slope_u, by_point.slope_v]) * part.seen[view]  # (2, 3, N)
-        moved = np.einsum("cin,i->cn", np.stack(camera_slopes(part, view, points)), standing.pose[view])
-        square += np.einsum("cin,cjn->nij", slope, slope)
-        pull -= np.einsum("cin,cn->ni", slope, moved)
-    stiff = np.trace(square, axis1=1, axis2=2) * 1e-3 + 1e-9  # a joint that one view sees moves across its ray alone
-    shift = np.linalg.solve(square + stiff[:, None, None] * np.eye(3), pull[..., None])[..., 0]
-    turn, move = _rigid_motion(points.T, shift)
-    mean = standing.mean.copy()
-    poses = mean[2 * views * count :][: 6 * views].reshape(views, 6)
-    poses += np.concatenate([rays.R @ turn, rays.R @ move], axis=1)
-    return replace(standing, mean=mean)
-
-
-def _rigid_motion(points: FloatArray, shift: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """The small rotation vector w and translation d nearest to shifts (N, 3) of points (N, 3): w × x + d."""
-    x, y, z = points.T
-    zero = np.zeros_like(x)
-    by_turn = np.stack([np.stack([zero, z, -y], -1), np.stack([-z, zero, x], -1), np.stack([y, -x, zero], -1)], axis=1)
-    design = np.concatenate([by_turn, np.broadcast_to(np.eye(3), (len(x), 3, 3))], axis=2).reshape(-1, 6)
-    found = np.linalg.lstsq(design, shift.ravel(), rcond=1e-6)[0]
-    return found[:3], found[3:]
+    return _posterior(standing, 0.5 * (information + information.T), pull)
 
 
 def joint_covariance(
