@@ -9,13 +9,17 @@ import numpy as np
 import pytest
 
 from inference import pipeline
+from inference.config import MotionSettings, TriangulationSettings
 from inference.files.anipose_toml import write_anipose_toml
+from inference.geometry.triangulation import triangulate
 from inference.motion import estimate, kinematics
 from inference.pipeline import solve
 from inference.take import read_take
-from inference.types import Flag, Solution
+from inference.types import Flag, SkeletonMotion, Solution
+from inference.views import OpenedView
 from tests.keypoint_take import write_take
-from tests.synthetic import BASE, Scene, disturbed_rig
+from tests.planted_walk import make_walk
+from tests.synthetic import BASE, SCENES, Scene, disturbed_rig, observe
 
 HARD = replace(BASE, sigma_px=4.0, offset_px=4.0, swaps=0.1)
 
@@ -106,3 +110,56 @@ def test_without_association_two_people_are_mixed(tmp_path: Path, monkeypatch: p
     assert without.solved.flag.shape == complete.solved.flag.shape
     assert turned_deg(complete, without) > 10
     assert (without.raw.flag <= Flag.REJECTED).mean() > (complete.raw.flag <= Flag.REJECTED).mean() + 0.2
+
+
+def test_without_synchronisation_a_late_view_bends_the_keyframes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The last view starts four frames late and nobody says so."""
+    scene = write_take(tmp_path, frames=120, cameras=3, seed=5)
+    files = sorted((tmp_path / "keypoints" / "cam03").iterdir())
+    for late, early in zip(files[4:], files, strict=False):
+        late.replace(early)
+    for file in files[-4:]:
+        file.unlink(missing_ok=True)
+    take = tmp_path / "take.toml"
+    take.write_text(take.read_text().rstrip() + '\noffset_s = "auto"\n')
+    complete = solve(read_take(take), tmp_path / "out")
+    assert complete.offset_s[2] == pytest.approx(4 / 60, abs=0.004)
+
+    def as_if_in_step(_take: Any, opened: list[OpenedView], *_: Any) -> list[OpenedView]:
+        return [replace(item, found_offset_s=0.0) for item in opened]
+
+    monkeypatch.setattr(pipeline, "views_in_step", as_if_in_step)
+    without = solve(read_take(take), tmp_path / "without")
+    found, missed = (_error_in_time_m(one, scene) for one in (complete, without))
+    assert found < 0.02 and missed > 1.5 * found
+
+
+def _error_in_time_m(solution: Solution, scene: Scene) -> float:
+    """Mean joint error against the truth at the solution's own times."""
+    frames = np.round(solution.solved.timestamps_s * 60).astype(int)
+    known = (frames >= 0) & (frames < len(scene.xyz))
+    order = [solution.solved.joint_names.index(name) for name in scene.joint_names]
+    off = solution.solved.xyz[known][:, :, order] - scene.xyz[frames[known]]
+    return float(np.nanmean(np.linalg.norm(off, axis=-1)))
+
+
+def test_without_contacts_standing_feet_slide_in_the_keyframes(monkeypatch: pytest.MonkeyPatch) -> None:
+    scene, stands = make_walk(1, frames=90)
+    views = observe(scene, SCENES["correlated"], 501)
+    raw = triangulate(scene.rig, views, TriangulationSettings())
+
+    def slide() -> tuple[SkeletonMotion, float]:
+        solved, motion = estimate.estimate_motion(raw, scene.rig, views, MotionSettings())
+        heel = solved.xyz[:, 0, solved.joint_names.index("left_heel")]
+        standing = stands[1:, 0] & stands[:-1, 0]
+        return motion, float(60 * np.linalg.norm(np.diff(heel, axis=0), axis=-1)[standing].mean())
+
+    complete, little = slide()
+    planted = estimate.plant
+    monkeypatch.setattr(estimate, "plant", lambda joints, rig, errors, _contacts: planted(joints, rig, errors, "off"))
+    without, much = slide()
+    turned = np.abs((complete.local_rotation * without.local_rotation).sum(axis=-1)).clip(0, 1)
+    assert np.rad2deg(2 * np.arccos(turned)).max() > 1.0
+    assert little < 0.7 * much
