@@ -110,6 +110,8 @@ def learn_and_judge(config: Config, options: argparse.Namespace, shoot: Shoot, p
     name = options.name or f"{Path(config.tables['shoot'].takes[0]).resolve().parent.name}_adapted"
     teacher = find_card(config.tables["shoot"].teachers[0])
     calibrating, judging = shoot.frames[::2], {"frames": shoot.frames[1::2], "view": shoot.view}
+    if options.start is None:  # the detector made the labels: those of its own view would flatter it
+        judging["frames"] = shoot.others_later
     rows = {"teacher": judged(_card_file(config.tables["shoot"].teachers[0]), judging, progress)}
     if options.start is None:
         before = rows.pop("teacher")
@@ -118,13 +120,18 @@ def learn_and_judge(config: Config, options: argparse.Namespace, shoot: Shoot, p
         before, after = _networks(config, options, shoot, (calibrating, judging), progress, out / name)
     rows |= {"before": before, "after": after}
     kept, why = verdict(before, after)
+    if kept and "teacher" in rows and not verdict(rows["teacher"], after)[0]:
+        why += f"; still worse than its teacher {teacher.name}: use that"
     evidence = {
         "kept": kept,
         "verdict": why,
         "takes": list(config.tables["shoot"].takes),
         "teacher": teacher.name,
         "agreed": shoot.agreed,
-        "pictures": {"learn": len(shoot.learn), **{key: len(views) for key, views in judging.items()}},
+        "pictures": {
+            "learn": len(shoot.others if options.start is None else shoot.learn),
+            **{key: len(views) for key, views in judging.items()},
+        },
         "scores": {key: row.scores for key, row in rows.items()},
     }
     (out / "evidence.json").write_text(json.dumps(evidence, indent=1) + "\n", encoding="utf-8")
@@ -167,7 +174,7 @@ def judged(card: Path, judging: dict[str, list[LabelledView]], progress: Progres
     scores = {}
     for name, views in judging.items():
         seen = progress.track(f"judging {name}", in_order(views), len(views))
-        scores[name] = errors_on_views(detector, seen).scores()
+        scores[name] = errors_on_views(detector, seen).scores(with_labels=True)
     return Candidate(card, scores)
 
 
@@ -219,8 +226,8 @@ def _network_card(model: KeypointNetwork, task: AdaptTask, path: Path, calibrati
 
 
 def _teacher_card(card: Path, path: Path, shoot: Shoot, progress: Progress) -> Path:
-    """Write the teacher's card with the noise that the learning frames show; its network stays where it is."""
-    noise = _noise(card, list(progress.track("measuring", shoot.learn, len(shoot.learn))))
+    """Write the teacher's card with the noise of the learning frames, labelled by other views; its network stays."""
+    noise = _noise(card, list(progress.track("measuring", shoot.others, len(shoot.others))))
     tables = {f"noise.{joint}": noise_lines(each) for joint, each in noise.items()}
     provenance = f"noise measured on a shoot by training/adapt.py at commit {commit() or 'unknown'}"
     made = path.with_suffix(".toml")

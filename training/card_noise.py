@@ -10,13 +10,14 @@ import numpy as np
 from inference.perception.card import KeypointNoise, ModelCard
 from inference.shapes import FloatArray
 
-from .calibration_metrics import squared_mahalanobis
+from .calibration_metrics import nll
 from .evaluation import ViewErrors
 
 NU = 5.0  # with which a solve reads covariances
 _FEW = 40  # errors of a joint below which all joints together speak for it
-_FACTORS = np.exp(np.linspace(np.log(0.1), np.log(10), 93))
+_FACTORS = np.exp(np.linspace(np.log(0.2), np.log(5), 65))  # 5 % apart
 _MOST_MEMORY = 60.0
+_FEW_OF_STREAM = 10  # errors of one view, fewer say nothing of it
 _SURE_SE = 4.0  # standard errors beyond which a mean error is taken away
 
 
@@ -38,8 +39,10 @@ def measured_noise(
     # Rotated regions (BlazePose's) turn errors with them: offsets stand in the network's axes.
     linear = errors.crop_from_image[:, None]
     error = (linear @ errors.error[..., None])[..., 0]
-    covariance = linear @ errors.covariance @ np.swapaxes(linear, -1, -2)
-    overall = likeliest_factor(error.reshape(-1, 2), covariance.reshape(-1, 2, 2))
+    covariance, labels = (
+        linear @ each @ np.swapaxes(linear, -1, -2) for each in (errors.covariance, errors.label_covariance)
+    )
+    overall = likeliest_factor(error.reshape(-1, 2), covariance.reshape(-1, 2, 2), labels.reshape(-1, 2, 2))
     noise = {"default": _scaled(card.noise_of("default"), overall)}
     for joint, name in enumerate(errors.detector_names):
         own = card.noise_of(name)
@@ -47,9 +50,9 @@ def measured_noise(
         if known.sum() < _FEW:
             noise[name] = _scaled(own, overall)
             continue
-        offset = _standing(error[known, joint])
+        offset = standing_error(error[:, joint], streams)
         rest = error[:, joint] - offset
-        factor = likeliest_factor(rest, covariance[:, joint])
+        factor = likeliest_factor(rest, covariance[:, joint], labels[:, joint])
         memory = memory_frames(rest, streams, frames)
         moved = (float(own.offset_px[0] + offset[0]), float(own.offset_px[1] + offset[1]))
         noise[name] = dataclasses.replace(_scaled(own, factor), offset_px=moved, memory_frames=memory, nu=NU)
@@ -59,16 +62,16 @@ def measured_noise(
 def likeliest_factor(
     error: FloatArray,  # (N, 2)
     covariance: FloatArray,  # (N, 2, 2)
+    label_covariance: FloatArray,  # (N, 2, 2) that the labels state of themselves
 ) -> float:
-    """Return the factor on the standard deviations under which errors are likeliest; 1 where there is none."""
-    good = np.isfinite(error).all(axis=1) & np.isfinite(covariance).all(axis=(1, 2))
+    """Return the factor c under which errors are likeliest with c² covariance + label_covariance; 1 without errors."""
+    good = np.isfinite(error).all(axis=1)
+    good &= np.isfinite(covariance).all(axis=(1, 2)) & np.isfinite(label_covariance).all(axis=(1, 2))
     if not good.any():
         return 1.0
-    scale = covariance[good] * (NU - 2) / NU
-    delta = squared_mahalanobis(error[good], scale)
-    # nll(c² scale) without what does not depend on c.
-    values = 2 * np.log(_FACTORS) + (NU + 2) / 2 * np.log1p(delta[:, None] / NU / _FACTORS**2).mean(axis=0)
-    return float(_FACTORS[int(values.argmin())])
+    error, covariance, label_covariance = error[good], covariance[good], label_covariance[good]
+    values = [nll(error, (factor**2 * covariance + label_covariance) * (NU - 2) / NU, NU).mean() for factor in _FACTORS]
+    return float(_FACTORS[int(np.argmin(values))])
 
 
 def memory_frames(error: FloatArray, streams: Sequence[str], frames: Sequence[int]) -> float:  # (N, 2)
@@ -95,12 +98,26 @@ def memory_frames(error: FloatArray, streams: Sequence[str], frames: Sequence[in
     return float(min(-np.median(steps) / np.log(correlation), _MOST_MEMORY))
 
 
-def _standing(error: FloatArray) -> FloatArray:
-    """Return the median error (2,) where it is many standard errors from none; errors remember, so few count fully."""
-    middle = np.median(error, axis=0)
-    spread = 1.4826 * np.median(np.abs(error - middle), axis=0)
-    sure = np.abs(middle) > _SURE_SE * 1.25 * spread / np.sqrt(len(error) / 5)
-    return np.where(sure, middle, 0.0)
+def standing_error(error: FloatArray, streams: Sequence[str]) -> FloatArray:  # (N, 2)
+    """Return the error (2,) that stands in every stream alike: their smallest median, 0 where they differ in sign.
+
+    What stands in one view alone is that view's camera or side, and would spoil the others.
+    """
+    names, known = np.asarray(streams), np.isfinite(error).all(axis=1)
+    medians = [
+        np.median(error[known & (names == name)], axis=0)
+        for name in np.unique(names)
+        if (known & (names == name)).sum() >= _FEW_OF_STREAM
+    ]
+    if not medians:
+        return np.zeros(2)
+    alike = np.abs(np.sign(medians).sum(axis=0)) == len(medians)
+    rest = error[known] - np.median(error[known], axis=0)
+    spread = 1.4826 * np.median(np.abs(rest), axis=0)
+    smallest = np.abs(medians).min(axis=0)
+    # Errors remember: a fifth of them counts.
+    sure = alike & (smallest > _SURE_SE * 1.25 * spread / np.sqrt(known.sum() / 5))
+    return np.where(sure, np.sign(medians[0]) * smallest, 0.0)
 
 
 def _scaled(noise: KeypointNoise, factor: float) -> KeypointNoise:

@@ -22,7 +22,7 @@ from inference.report.judges import bone_lengths, bone_spread
 from inference.shapes import FloatArray
 from inference.types import Keypoints3D
 
-from .loaders.labelled import LabelledPicture
+from .loaders.labelled import LabelledPicture, LabelledView
 from .metrics import aligned_errors, auc, joint_indices, pck, root_errors, scaled_errors, summarise
 from .tasks.keypoints import keypoint_scores
 
@@ -45,14 +45,19 @@ class ViewErrors:
     truth: FloatArray  # (N, J, 2)
     crop_from_image: FloatArray  # (N, 2, 2) linear part of the map into the network's input
     detector_names: tuple[str, ...]  # the same joints as the detector's layout calls them
+    label_covariance: FloatArray  # (N, J, 2, 2) of the labels themselves; 0 where they do not state it
 
-    def scores(self) -> dict[str, float]:
+    def scores(self, with_labels: bool = False) -> dict[str, float]:
         """Return PCK, errors, and whether the stated covariances hold (of what was found); a miss counts as wrong.
+
+        Args:
+            with_labels: whether the labels' own covariance counts beside the detector's.
 
         Raises:
             InputError: shoulders and hips are not among the joints.
         """
-        return _summary(self.error, self.covariance, self.truth, self.joint_names)
+        covariance = self.covariance + self.label_covariance if with_labels else self.covariance
+        return _summary(self.error, covariance, self.truth, self.joint_names)
 
 
 def judged_on_views(detector: Detector, views: Sequence[LabelledPicture]) -> dict[str, float]:
@@ -82,7 +87,7 @@ def errors_on_views(detector: Detector, views: Iterable[tuple[NDArray[np.uint8],
     Raises:
         InputError: no picture could be used.
     """
-    parts: list[tuple[FloatArray, FloatArray, FloatArray, FloatArray]] = []
+    parts: list[tuple[FloatArray, ...]] = []
     names: tuple[str, ...] = ()
     ours = np.zeros(0, np.int64)
     size = detector.keypoint_card.input.size
@@ -98,12 +103,14 @@ def errors_on_views(detector: Detector, views: Iterable[tuple[NDArray[np.uint8],
         found = np.full((len(ours), 2), np.nan) if person is None else person.xy[ours]
         covariance = np.full((len(ours), 2, 2), np.nan) if person is None else person.covariance[ours]
         linear = np.linalg.inv(image_from_crop(region if person is None else person.region, size)[:, :2])
-        parts.append((found - view.xy[theirs], covariance, view.xy[theirs], linear))
+        stated = view.covariance[theirs] if isinstance(view, LabelledView) and len(view.covariance) else 0.0
+        own = np.zeros_like(covariance) + stated
+        parts.append((found - view.xy[theirs], covariance, view.xy[theirs], linear, own))
     if not parts:
         raise InputError("no picture has four labelled joints that the detector knows too")
-    error, covariance, truth, linear = (np.stack(part) for part in zip(*parts, strict=True))
-    own = tuple(detector.joint_names[index] for index in ours)
-    return ViewErrors(tuple(place(name) for name in names), error, covariance, truth, linear, own)
+    error, covariance, truth, linear, labels = (np.stack(part) for part in zip(*parts, strict=True))
+    called = tuple(detector.joint_names[index] for index in ours)
+    return ViewErrors(tuple(place(name) for name in names), error, covariance, truth, linear, called, labels)
 
 
 def _summary(error: FloatArray, covariance: FloatArray, truth: FloatArray, names: tuple[str, ...]) -> dict[str, float]:

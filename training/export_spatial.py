@@ -50,12 +50,14 @@ def learned_noise(model: SpatialNetwork) -> dict[str, KeypointNoise]:
     """Return what a network has learned of each joint's keypoints, as a card states it.
 
     Information is homogeneous: widening every view's covariance by a factor widens the fused one by the same. So the
-    inflation of the joint in space is a factor on the covariance in each view.
+    inflation of the joint in space is a factor on the covariance in each view. What all views get wrong alike is its
+    placement.
     """
-    inflation, nu = model.inflation().detach().tolist(), model.views.degrees_of_freedom().detach().tolist()
+    learned = (model.inflation(), model.views.degrees_of_freedom(), model.shared_m())
+    rows = zip(JOINT_NAMES, *(each.detach().tolist() for each in learned), strict=True)
     return {
-        name: KeypointNoise(_LEAST_SIGMA_PX, heatmap_scale=math.sqrt(wider), nu=freedom)
-        for name, wider, freedom in zip(JOINT_NAMES, inflation, nu, strict=True)
+        name: KeypointNoise(_LEAST_SIGMA_PX, heatmap_scale=math.sqrt(wider), nu=freedom, placement_m=shared)
+        for name, wider, freedom, shared in rows
     }
 
 

@@ -157,7 +157,8 @@ def card_text(shipped: Shipped, facts: CardFacts, network: Path) -> str:
 
 def noise_lines(noise: KeypointNoise) -> list[str]:
     """Return the keys of a table ``[noise.JOINT]``; those that are zero by default only where they are not."""
-    always, sometimes = ("sigma_px", "heatmap_scale", "nu"), ("heatmap_sigma_px", "memory_frames", "offset_px")
+    always = ("sigma_px", "heatmap_scale", "nu")
+    sometimes = ("heatmap_sigma_px", "memory_frames", "offset_px", "placement_m")
     keys = [*always, *(key for key in sometimes if np.any(getattr(noise, key)))]
     return [f"{key} = {toml_value(getattr(noise, key))}" for key in keys]
 

@@ -17,15 +17,17 @@ import torch
 from numpy.typing import NDArray
 
 from inference.errors import InputError
+from inference.files.kept_keypoints import KeptKeypoints, read_kept
 from inference.files.solution import read_solution
 from inference.footage import open_footage, read_frames
+from inference.geometry.triangulation import triangulate
 from inference.layouts import shared_joints
 from inference.perception.crop import image_from_crop, region_of_box, transform_points, warp
 from inference.pipeline import cameras_of_views, solve
 from inference.progress import Progress
 from inference.shapes import BoolArray, FloatArray
-from inference.take import Take, read_take
-from inference.types import CameraRig, Flag, Keypoints3D, SolveReport
+from inference.take import Take, View, read_take
+from inference.types import Camera, CameraRig, Flag, Keypoints3D, SolveReport
 from inference.views import open_views
 
 from .loaders.labelled import LabelledView
@@ -65,6 +67,8 @@ class Shoot:
     learn: list[LabelledView]
     frames: list[LabelledView]  # held-out frames of the views that teach
     view: list[LabelledView]  # all frames of the held-out views
+    others: list[LabelledView]  # as ``learn``, each view labelled by the others alone: no keypoint judges itself
+    others_later: list[LabelledView]  # as ``frames``, likewise
     agreed: float  # share of joints, frame by frame, on which geometry agreed
 
 
@@ -82,6 +86,8 @@ def shoot_of(settings: ShootSettings, progress: Progress | None = None) -> Shoot
         [view for part in parts for view in part.learn],
         [view for part in parts for view in part.frames],
         [view for part in parts for view in part.view],
+        [view for part in parts for view in part.others],
+        [view for part in parts for view in part.others_later],
         float(np.mean([part.agreed for part in parts])),
     )
     if min(len(shoot.learn), len(shoot.frames), len(shoot.view)) < 4:
@@ -101,36 +107,69 @@ def _labelled(path: Path, settings: ShootSettings, progress: Progress | None) ->
     held = settings.held_out_view or take.views[-1].name
     if held not in [view.name for view in take.views]:
         raise InputError(f"{path}: no view is called {held!r}; held_out_view must name one")
-    joints, rig, offsets = _taught(take, held, settings, progress)
+    taught = _taught(take, held, settings, progress)
     limits = settings.most_sigma_px, settings.every
     learn: list[LabelledView] = []
     frames: list[LabelledView] = []
     apart: list[LabelledView] = []
-    for view, camera, offset in zip(take.views, rig.cameras, offsets, strict=True):
-        labelled = labels_of_view(view, camera, offset, joints, limits) if view.video else []
-        labelled = [each for each in labelled if np.isfinite(each.xy).all(axis=1).sum() >= _LEAST_LABELS]
+    others: list[LabelledView] = []
+    later: list[LabelledView] = []
+    for view, camera, offset in zip(take.views, taught.rig.cameras, taught.offsets_s, strict=True):
+        labelled = _of_view(view, camera, offset, taught.joints, limits)
         if view.name == held:
             apart += labelled
             continue
-        numbers = np.array([each.picture.frame for each in labelled])
-        late = numbers >= np.quantile(numbers, 1 - settings.held_out_share) if len(numbers) else numbers
-        early = numbers <= np.quantile(numbers, 1 - settings.held_out_share - _GAP) if len(numbers) else numbers
-        learn += [each for each, chosen in zip(labelled, early, strict=True) if chosen]
-        frames += [each for each, chosen in zip(labelled, late, strict=True) if chosen]
-    agreed = float((joints.flag == Flag.OBSERVED).mean())
-    return Shoot(learn, frames, apart, agreed)
+        early, late = _split(labelled, settings.held_out_share)
+        learn += early
+        frames += late
+        if view.name in taught.by_others:
+            own = _of_view(view, camera, offset, taught.by_others[view.name], limits)
+            early, late = _split(own, settings.held_out_share)
+            others += early
+            later += late
+    return Shoot(learn, frames, apart, others, later, float((taught.joints.flag == Flag.OBSERVED).mean()))
 
 
-def _taught(
-    take: Take, held: str, settings: ShootSettings, progress: Progress | None
-) -> tuple[Keypoints3D, CameraRig, list[float]]:
-    """Return agreed joints, the cameras of all views of the take, and the views' offsets."""
-    rest = dataclasses.replace(take, views=tuple(view for view in take.views if view.name != held), corrections=())
+def _of_view(
+    view: View, camera: Camera, offset_s: float, joints: Keypoints3D, limits: tuple[float, int]
+) -> list[LabelledView]:
+    labelled = labels_of_view(view, camera, offset_s, joints, limits) if view.video else []
+    return [each for each in labelled if np.isfinite(each.xy).all(axis=1).sum() >= _LEAST_LABELS]
+
+
+def _split(labelled: list[LabelledView], share: float) -> tuple[list[LabelledView], list[LabelledView]]:
+    """Return the pictures to learn from and those held out at the end, some between left out."""
+    if not labelled:
+        return [], []
+    numbers = np.array([each.picture.frame for each in labelled])
+    late, early = np.quantile(numbers, [1 - share, 1 - share - _GAP])
+    return (
+        [each for each, number in zip(labelled, numbers, strict=True) if number <= early],
+        [each for each, number in zip(labelled, numbers, strict=True) if number >= late],
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class _Taught:
+    """What the solves without the held-out view say."""
+
+    joints: Keypoints3D  # agreed
+    by_others: dict[str, Keypoints3D]  # by view: what the other views alone say of the agreed joints
+    rig: CameraRig  # all views of the take
+    offsets_s: list[float]
+
+
+def _taught(take: Take, held: str, settings: ShootSettings, progress: Progress | None) -> _Taught:
+    views = tuple(view for view in take.views if view.name != held)
+    still = dataclasses.replace(take.calibration, floor="keep")  # the held-out camera knows the given world alone
+    rest = dataclasses.replace(take, views=views, calibration=still, corrections=())
     solutions = []
+    folders = []
     for teacher in settings.teachers:
         detection = dataclasses.replace(take.settings.detection, detector=teacher)
         own = dataclasses.replace(rest, settings=dataclasses.replace(take.settings, detection=detection))
         out = Path(settings.work) / f"{take.name}_without_{held}_{teacher}"
+        folders.append(out)
         solve(own, out, progress)
         solutions.append(read_solution(out / "solution.npz"))
     first = solutions[0]
@@ -141,7 +180,30 @@ def _taught(
     rig = CameraRig(tuple(adjusted.get(camera.name, camera) for camera in given.cameras), given.covariance)
     found = dict(zip([camera.name for camera in first.rig.cameras], first.offset_s, strict=True))
     offsets = [float(found.get(view.name, view.offset_s or 0.0)) for view in take.views]
-    return agreed_joints(robust, settings.agree_m), rig, offsets
+    joints = agreed_joints(robust, settings.agree_m)
+    return _Taught(joints, _by_others(read_kept(folders[0] / "keypoints.npz"), take, joints), rig, offsets)
+
+
+def _by_others(kept: KeptKeypoints, take: Take, joints: Keypoints3D) -> dict[str, Keypoints3D]:
+    """Triangulate the agreed joints once without each view: a label made with a keypoint flatters it."""
+    found = {}
+    for index, camera in enumerate(kept.rig.cameras):
+        rest = [other for other in range(len(kept.rig.cameras)) if other != index]
+        rows = np.concatenate([np.arange(6 * other, 6 * other + 6) for other in rest])
+        rig = CameraRig(tuple(kept.rig.cameras[other] for other in rest), kept.rig.covariance[np.ix_(rows, rows)])
+        alone = triangulate(rig, [kept.views[other] for other in rest], take.settings.triangulation)
+        _, ours, theirs = shared_joints(alone.joint_names, joints.joint_names)
+        flag = np.full(alone.flag.shape, int(Flag.UNOBSERVED), np.int8)
+        agreed = (joints.flag[:, :, theirs] == Flag.OBSERVED) & (alone.flag[:, :, ours] >= Flag.WEAK)
+        flag[:, :, ours] = np.where(agreed, int(Flag.OBSERVED), int(Flag.UNOBSERVED))
+        seen = (flag == Flag.OBSERVED)[..., None]
+        found[camera.name] = dataclasses.replace(
+            alone,
+            flag=flag,
+            xyz=np.where(seen, alone.xyz, np.nan),
+            covariance=np.where(seen[..., None], alone.covariance, np.nan),
+        )
+    return found
 
 
 def _robust(solved: Keypoints3D, raw: Keypoints3D) -> NDArray[np.int8]:

@@ -17,11 +17,11 @@ from inference.progress import Progress
 from inference.types import Flag, Keypoints3D
 from training import adapt
 from training.augmentation import AugmentationSettings
-from training.card_noise import card_with_noise, likeliest_factor, measured_noise, memory_frames
-from training.evaluation import ViewErrors
+from training.card_noise import card_with_noise, likeliest_factor, measured_noise, memory_frames, standing_error
+from training.evaluation import ViewErrors, errors_on_views
 from training.exporting import noise_lines
 from training.networks.backbone import NetworkSettings
-from training.shoot import ShootSettings, agreed_joints, crops_of, shoot_of
+from training.shoot import ShootSettings, agreed_joints, crops_of, in_order, shoot_of
 from training.sources import DataSettings
 from training.tasks.keypoints import KeypointLossSettings, KeypointTask
 from training.trainer.checkpoint import FILE, read_checkpoint, write_weights
@@ -79,8 +79,19 @@ def test_the_likeliest_factor_is_the_true_one(factor):
     scale = np.linalg.cholesky(covariance[0] * 3 / 5)
     error = factor * (rng.normal(size=(4000, 2)) @ scale.T) / np.sqrt(rng.chisquare(5, (4000, 1)) / 5)
     error[::10] = np.nan
-    assert likeliest_factor(error, covariance) == pytest.approx(factor, rel=0.05)
-    assert likeliest_factor(np.full((3, 2), np.nan), covariance[:3]) == 1.0
+    nothing = np.zeros_like(covariance)
+    assert likeliest_factor(error, covariance, nothing) == pytest.approx(factor, rel=0.06)
+    assert likeliest_factor(np.full((3, 2), np.nan), covariance[:3], nothing[:3]) == 1.0
+
+
+def test_the_noise_of_the_labels_is_no_noise_of_the_detector():
+    """Errors of 2 px, labels wrong by 3 px: with the labels' covariance the factor is 2, without the root of 13."""
+    rng = np.random.default_rng(2)
+    eye = np.broadcast_to(np.eye(2), (4000, 2, 2))
+    error = rng.normal(size=(4000, 2)) * np.sqrt(13)
+    flattened = likeliest_factor(np.sqrt(13) * rng.normal(size=(4000, 2)), 13 * eye, 0 * eye)  # of a Gaussian: 1.11
+    assert likeliest_factor(error, eye, 0 * eye) == pytest.approx(np.sqrt(13) * flattened, rel=0.06)
+    assert likeliest_factor(error, eye, 9 * eye * flattened**2) == pytest.approx(2 * flattened, rel=0.1)
 
 
 @pytest.mark.parametrize("memory", [3.0, 12.0])
@@ -107,7 +118,7 @@ def view_errors(turn_deg, offset, count=400, scale=2.0):
     error = (np.linalg.inv(crop_from_image)[:, None] @ in_crop[..., None])[..., 0]
     covariance = np.broadcast_to(scale**2 * np.eye(2), (count, 4, 2, 2))
     truth = np.broadcast_to(np.array([[0.0, 0], [50, 0], [0, 80], [50, 80]]), (count, 4, 2))
-    return ViewErrors(NAMES, error, covariance, truth, crop_from_image, NAMES)
+    return ViewErrors(NAMES, error, covariance, truth, crop_from_image, NAMES, np.zeros_like(covariance))
 
 
 def card(tmp_path, noise):
@@ -134,6 +145,17 @@ def test_a_standing_error_is_found_in_the_network_s_axes(tmp_path):
     # Gaussian errors of 1 under a Student t of ν = 5: 0.86 · sqrt(5/3) of the deviation.
     assert found.sigma_px == pytest.approx(1.0, rel=0.15) and found.heatmap_sigma_px == 3.0
     assert turned["default"].offset_px == (0.5, 0.0)
+
+
+def test_what_stands_in_one_view_alone_is_no_standing_error_of_the_detector():
+    rng = np.random.default_rng(5)
+    error = rng.normal(size=(400, 2)) * 0.5
+    streams = ["a"] * 200 + ["b"] * 200
+    error[:200] += [4.0, 2.0]
+    error[200:] += [-3.0, 3.0]
+    assert standing_error(error, streams) == pytest.approx((0.0, 2.0), abs=0.2)
+    assert standing_error(error[:200], streams[:200]) == pytest.approx((4.0, 2.0), abs=0.2)
+    assert (standing_error(np.full((5, 2), np.nan), ["a"] * 5) == 0).all()
 
 
 def test_a_mean_error_within_chance_is_left_alone(tmp_path):
@@ -250,6 +272,7 @@ def test_a_network_of_ours_learns_from_the_example_take(moment, tmp_path, exampl
     kept = {"example_take_adapted.toml", "example_take_adapted.onnx"}
     assert left == {"evidence.json", "run", *(kept if evidence["kept"] else ())}
     assert ("card" in said) == evidence["kept"]
+    assert not evidence["kept"] or "still worse than its teacher blazepose" in said["verdict"]
 
 
 def test_the_crops_hold_their_labels(moment):
@@ -261,6 +284,18 @@ def test_the_crops_hold_their_labels(moment):
     assert (batch["inside"] == known).float().mean() > 0.99 and known.float().mean() > 0.4
     extent = batch["xy"][0][known[0]].amax(dim=0) - batch["xy"][0][known[0]].amin(dim=0)
     assert 128 / 1.25 * 0.8 < extent[1] < 128 / 1.25 * 1.05 or 96 / 1.25 * 0.8 < extent[0] < 96 / 1.25 * 1.05
+
+
+def test_labels_of_the_other_views_are_farther_from_the_detector_than_those_it_made_itself(moment):
+    """Trap 1n: a keypoint pulls its own label. Median distance in the same pictures, labels by all and by others."""
+    detector = adapt._detector(adapt._card_file("blazepose"))
+    pictures = {(view.picture.path, view.picture.frame) for view in moment.others}
+    both = [view for view in moment.learn if (view.picture.path, view.picture.frame) in pictures]
+    own, other = (
+        float(np.nanmedian(np.linalg.norm(errors_on_views(detector, in_order(views)).error, axis=-1)))
+        for views in (both, moment.others)
+    )
+    assert len(moment.others) > 6 and other > 1.2 * own
 
 
 def test_held_out_frames_come_later_and_the_held_out_view_never_teaches(moment):

@@ -19,6 +19,7 @@ from inference.geometry.projection import project
 from inference.shapes import FloatArray, check_shapes, frozen
 from inference.types import Camera
 
+UNSTATED = np.zeros((0, 2, 2))  # the covariance of labels that say nothing of it
 LIMIT_PX = 1.0  # median distance between labels and projected joints: more is a wrong convention, not noise
 
 
@@ -70,11 +71,16 @@ class LabelledView(LabelledPicture):
 
     camera: Camera = field(kw_only=True)
     xyz: FloatArray = field(kw_only=True)  # (J, 3) m, world of the camera
+    covariance: FloatArray = field(kw_only=True, default_factory=lambda: UNSTATED)  # (J, 2, 2) px² of the labels
 
     def __post_init__(self) -> None:
         super().__post_init__()
         object.__setattr__(self, "xyz", frozen(self.xyz))
-        check_shapes(xyz=(self.xyz, f"{len(self.joint_names)} 3"))
+        object.__setattr__(self, "covariance", frozen(self.covariance))
+        j = len(self.joint_names)
+        check_shapes(xyz=(self.xyz, f"{j} 3"))
+        if len(self.covariance):
+            check_shapes(covariance=(self.covariance, f"{j} 2 2"))
 
     def reprojection_px(self) -> FloatArray:
         """Return the distance (J,) of each label from the projected 3D joint; NaN where either is missing."""

@@ -59,6 +59,7 @@ def labels_of_view(
     footage = open_footage(view.name, view.video, view.fps)
     numbers = nearest_frames(footage, joints.timestamps_s, offset_s)
     xy = project(camera, joints.xyz)
+    covariance = covariance_px(camera, joints)
     kept = (joints.flag == Flag.OBSERVED) & (sigma_px(camera, joints) <= most_sigma_px)
     inside = ((xy > -0.5) & (xy < np.array(footage.image_size) - 0.5)).all(axis=-1)
     labelled = []
@@ -79,6 +80,7 @@ def labels_of_view(
                     str(person),
                     camera=camera,
                     xyz=joints.xyz[frame, person],
+                    covariance=covariance[frame, person],
                 )
             )
     return labelled
@@ -86,8 +88,13 @@ def labels_of_view(
 
 def sigma_px(camera: Camera, joints: Keypoints3D) -> FloatArray:
     """Return each joint's standard deviation (T, P, J) in the picture, px, along its worst axis; NaN if unknown."""
-    _, jacobian = project_jacobian(camera, joints.xyz)
-    covariance = jacobian @ joints.covariance @ np.swapaxes(jacobian, -1, -2)
+    covariance = covariance_px(camera, joints)
     known = np.isfinite(covariance).all(axis=(-1, -2))
     largest = np.linalg.eigvalsh(np.where(known[..., None, None], covariance, np.eye(2)))[..., -1]
     return np.where(known, np.sqrt(largest), np.nan)
+
+
+def covariance_px(camera: Camera, joints: Keypoints3D) -> FloatArray:
+    """Return each joint's covariance (T, P, J, 2, 2) in the picture, px²; NaN if unknown."""
+    _, jacobian = project_jacobian(camera, joints.xyz)
+    return jacobian @ joints.covariance @ np.swapaxes(jacobian, -1, -2)

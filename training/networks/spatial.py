@@ -4,7 +4,8 @@ Keypoints of every view → triangulation that gradients pass through → a Stud
 matrix comes from one of two heads:
 
 * ``fused``: each view states a 2×2 matrix; their information is added up through the projections, so that geometry
-  orients the ellipsoid for any cameras. A factor per joint says how much wider the truth is.
+  orients the ellipsoid for any cameras. A factor per joint says how much wider the truth is, and a deviation what all
+  views get wrong alike.
 * ``paper``: one matrix in world axes read from the mean of all views' features, which do not know their cameras. It can
   only fit one fixed studio, and stands here for the comparison.
 """
@@ -31,6 +32,7 @@ PAPER_NU = 5.0
 _FLOOR_CM = 0.1  # of the pooled factor's diagonal
 _START_CM = 2.0  # its diagonal before anything is learned
 _LEAST_LABEL_PX = 0.05
+_SHARED_M = 0.05
 
 
 @dataclass(frozen=True)
@@ -71,6 +73,7 @@ class SpatialNetwork(nn.Module):
         self.views = KeypointNetwork(settings, joints, size)
         self.raw_label = nn.Parameter(torch.zeros(labellers, joints))
         self.raw_inflation = nn.Parameter(torch.zeros(joints))
+        self.raw_shared = nn.Parameter(torch.full((joints,), -2.0))
         self.raw_prior = nn.Parameter(torch.tensor([3.0]))
         if settings.mode == "paper":
             wide = settings.channels[-1]
@@ -81,6 +84,10 @@ class SpatialNetwork(nn.Module):
     def inflation(self) -> Tensor:
         """Return by how much (J,) each joint's covariance exceeds what the views' information says."""
         return functional.softplus(self.raw_inflation) / functional.softplus(torch.zeros(()))
+
+    def shared_m(self) -> Tensor:
+        """Return the deviation (J,) m of what all views get wrong alike: no number of views takes it away."""
+        return _SHARED_M * functional.softplus(self.raw_shared)
 
     def prior_freedom(self) -> Tensor:
         """Return ν₀ (1,): what residuals say of one joint's own noise counts against so many degrees of freedom."""
@@ -105,9 +112,9 @@ class SpatialNetwork(nn.Module):
             xyz, nu = points.xyz, self.prior_freedom() + points.freedom
             wider = self.inflation() * (self.prior_freedom() + points.deviance) / nu
             # The posterior of a noise level of which ν₀ and the residuals know: Gelman et al., section 3.2.
-            matrix = points.matrix * wider[..., None, None]
+            eye = torch.eye(3, dtype=points.matrix.dtype, device=points.matrix.device)
+            matrix = points.matrix * wider[..., None, None] + self.shared_m()[:, None, None] ** 2 * eye
             determined = start.good & points.good
-            eye = torch.eye(3, dtype=matrix.dtype, device=matrix.device)
             root = torch.linalg.cholesky(torch.where(determined[..., None, None], matrix, eye))
         longest = torch.linalg.eigvalsh((root @ root.mT).detach())[..., -1]
         good = determined & (longest < MOST_SIGMA_M**2)

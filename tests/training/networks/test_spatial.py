@@ -90,8 +90,24 @@ def test_a_view_that_is_not_there_has_no_say(batch, mode):
     assert not torch.allclose(other.xyz, run(model, batch).xyz)
 
 
+def test_more_views_do_not_take_away_what_all_get_wrong_alike(batch):
+    model = network("fused")
+    with torch.no_grad():
+        model.raw_shared.fill_(-30.0)
+    before = run(model, batch)
+    with torch.no_grad():
+        model.raw_shared[3] = 2.0
+    after = run(model, batch)
+    grown = (after.root @ after.root.mT - before.root @ before.root.mT)[before.determined[:, 3], 3]
+    expected = (model.shared_m()[3].double() ** 2 * torch.eye(3, dtype=torch.float64)).expand_as(grown)
+    torch.testing.assert_close(grown, expected, rtol=1e-4, atol=1e-7)
+    assert model.shared_m()[3].item() == pytest.approx(0.106, abs=0.001)
+
+
 def test_inflation_widens_every_ellipsoid_of_its_joint(batch):
     model = network("fused")
+    with torch.no_grad():
+        model.raw_shared.fill_(-30.0)
     before = run(model, batch)
     with torch.no_grad():
         model.raw_inflation[4] = 5.0
