@@ -1,9 +1,10 @@
-"""Measure a solution against known truth.
+"""Measure a solution against known truth, or against what another tool made of the same take.
 
-    python tools/compare_truth.py SOLUTION.npz TRUTH.npz [--json FILE]
+    python tools/compare_truth.py SOLUTION.npz TRUTH.npz|FILE.trc|FILE.c3d [--json FILE]
 
-Truth is an ``.npz`` without pickles: ``joint_names`` (J,), ``xyz`` (T, J, 3) m, ``timestamps_s`` (T,). Two errors are
-told apart and both are printed:
+Truth is an ``.npz`` without pickles: ``joint_names`` (J,), ``xyz`` (T, J, 3) m, ``timestamps_s`` (T,). A TRC file is
+read as Y-up, a C3D file as it says; its first moment is the solution's second 0, and names such as ``RBigToe`` are
+understood as ``right_big_toe``. Two errors are told apart and both are printed:
 
 - **as it is**: no alignment at all; the cameras are given, so world and scale are the truth's own;
 - **without joint offsets**: a detector and a body mesh do not mean quite the same place by "left hip". For each joint
@@ -14,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +27,9 @@ from scipy import stats
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from inference.errors import InputError, SolveError
+from inference.files.c3d import read_c3d
 from inference.files.solution import read_solution
+from inference.files.trc import read_trc
 from inference.layouts import shared_joints
 from inference.shapes import BoolArray, FloatArray, check_shapes, frozen
 from inference.types import Keypoints3D, Solution
@@ -48,20 +52,33 @@ class Truth:
 
 
 def read_truth(path: Path) -> Truth:
-    """Read a truth file.
+    """Read a truth file, or trajectories of another tool.
 
     Convention:
-        world axes of the take, metres, seconds.
+        world axes of the take, metres, seconds; trajectories begin at 0.
 
     Raises:
         InputError: the file cannot be read, lacks a key, or its arrays do not fit each other.
     """
+    reader = {".trc": read_trc, ".c3d": read_c3d}.get(path.suffix.lower())
+    if reader is not None:
+        read = reader(path)
+        names = tuple(_plain_name(name) for name in read.joint_names)
+        return Truth(names, read.timestamps_s - read.timestamps_s[0], read.xyz[:, 0])
     try:
         with np.load(path, allow_pickle=False) as arrays:
             names = tuple(str(name) for name in arrays["joint_names"])
             return Truth(names, np.asarray(arrays["timestamps_s"], float), np.asarray(arrays["xyz"], float))
     except (OSError, ValueError, KeyError, SolveError) as error:
         raise InputError(f"{path} is no truth file ({error}); it needs joint_names, timestamps_s and xyz") from None
+
+
+def _plain_name(name: str) -> str:
+    """``RBigToe`` is ``right_big_toe``; names that are written otherwise stay."""
+    found = re.fullmatch(r"([RL])((?:[A-Z][a-z]+)+)", name)
+    words = re.findall(r"[A-Z][a-z]+", found[2] if found else name) or [name]
+    side = {"R": ["right"], "L": ["left"]}[found[1]] if found else []
+    return "_".join([*side, *words]).lower()
 
 
 def compare(solution: Solution, truth: Truth) -> dict[str, Any]:

@@ -161,7 +161,8 @@ def _pose(frames: list[Attributes], where: str) -> Pose:
     half_turns = np.arccos(np.clip(np.abs(quaternions @ quaternions[0]) / lengths / lengths[0], 0, 1))
     if np.degrees(2 * half_turns).max() > _STILL_DEG or np.linalg.norm(centres - centres[0], axis=-1).max() > _STILL_MM:
         raise CalibrationError(
-            f"{where} moves (its {len(frames)} KeyFrames differ); only cameras that stand still are read"
+            f"{where} moves (its {len(frames)} KeyFrames differ); only cameras that stand still are read: keep the one "
+            "KeyFrame at which it stands as in the footage, or leave the camera out"
         )
     R = matrix_from_quaternion(quaternions[0])
     return R, -R @ centres[0]

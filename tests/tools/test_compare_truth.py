@@ -8,9 +8,20 @@ import numpy as np
 import pytest
 
 from inference.errors import InputError
+from inference.files.c3d import write_c3d
+from inference.files.trc import write_trc
 from inference.types import Flag, Keypoints3D
 from tools import compare_truth
-from tools.compare_truth import Truth, compare, compare_layer, coverage, read_truth, table, world_from_heading
+from tools.compare_truth import (
+    Truth,
+    _plain_name,
+    compare,
+    compare_layer,
+    coverage,
+    read_truth,
+    table,
+    world_from_heading,
+)
 
 NAMES = ("left_hip", "right_hip", "left_big_toe", "nose")
 
@@ -177,3 +188,26 @@ def test_the_command_says_what_is_wrong_in_one_line(tmp_path: Path, capsys: pyte
     assert compare_truth.main([str(tmp_path / "absent.npz"), str(tmp_path / "absent.npz")]) == 2
     caught = capsys.readouterr()
     assert caught.out == "" and len(caught.err.strip().splitlines()) == 1 and "absent.npz" in caught.err
+
+
+@pytest.mark.parametrize("suffix", [".trc", ".c3d"])
+def test_trajectories_of_other_tools_are_truth_too(tmp_path: Path, suffix: str) -> None:
+    """Written and read again: half a millimetre of rounding at most; the times begin at 0."""
+    truth = turning_truth()
+    estimate = estimate_of(truth)
+    path = tmp_path / f"other{suffix}"
+    {".trc": write_trc, ".c3d": write_c3d}[suffix](path, estimate)
+    read = read_truth(path)
+    assert read.joint_names == truth.joint_names
+    assert read.timestamps_s[0] == 0
+    assert compare_layer(estimate, read)["as_it_is"]["mean_mm"] < 0.5
+    moved = compare_layer(estimate_of(truth, 0.1), read)["as_it_is"]["mean_mm"]
+    assert moved == pytest.approx(100 * np.sqrt(3), rel=0.01)
+
+
+@pytest.mark.parametrize(
+    ("name", "plain"),
+    [("RBigToe", "right_big_toe"), ("LHip", "left_hip"), ("Nose", "nose"), ("left_knee", "left_knee"), ("LKN", "lkn")],
+)
+def test_names_of_other_tools(name: str, plain: str) -> None:
+    assert _plain_name(name) == plain
