@@ -2,7 +2,8 @@
 
 The solver knows one kind of evidence, a keypoint with a covariance in a view. What the samples say about a joint's
 place along the axes of a real camera becomes keypoints of made views: one looks along that camera's x axis and sees
-depth and height, one along its own axis and sees x. They stand far away, so that a pixel is a millimetre everywhere.
+depth and height, one along its own axis and sees x. They stand some way off: nearly parallel rays, yet so near that the
+solver, which doubts where cameras look by half a milliradian, does not doubt them by more than a centimetre.
 """
 
 from __future__ import annotations
@@ -15,8 +16,8 @@ import numpy as np
 from .shapes import BoolArray, FloatArray
 from .types import Camera, CameraRig, Flag, Intrinsics, Keypoints2D, Keypoints3D, Reason
 
-_FAR_M = 2_000.0  # of a made view; a body's perspective there is 1/2000
-_PX_PER_M = 1_000.0
+_FAR_M = 20.0  # of a made view from the middle of where samples stand
+_FOCAL_PX = 20_000.0
 _NOTHING_M = 30.0  # sigma of what a made view does not tell
 
 
@@ -70,8 +71,7 @@ def made_views(
 
 
 def _far_camera(name: str, axes: FloatArray, about: FloatArray) -> Camera:
-    focal = _FAR_M * _PX_PER_M
-    K = np.array([[focal, 0, 0], [0, focal, 0], [0, 0, 1.0]])
+    K = np.diag([_FOCAL_PX, _FOCAL_PX, 1.0])
     centre = about - axes[2] * _FAR_M
     return Camera(Intrinsics(name, (65536, 65536), K, np.zeros(0), "none"), axes, -axes @ centre)
 
@@ -79,11 +79,12 @@ def _far_camera(name: str, axes: FloatArray, about: FloatArray) -> Camera:
 def _told(camera: Camera, like: Keypoints2D, told: Moments, where: BoolArray, height: BoolArray | None) -> Keypoints2D:
     """Keypoints of a made view: its x, and its y where ``height`` says so."""
     place = told.mean @ camera.R.T + camera.t
-    xy = _FAR_M * _PX_PER_M * place[..., :2] / place[..., 2:]
-    spread = _PX_PER_M**2 * (camera.R @ told.covariance @ camera.R.T)[..., :2, :2]
+    px_per_m = _FOCAL_PX / np.maximum(place[..., 2:], 1.0)
+    xy = px_per_m * place[..., :2]
+    spread = px_per_m[..., None] ** 2 * (camera.R @ told.covariance @ camera.R.T)[..., :2, :2]
     alone = np.zeros_like(spread)
     alone[..., 0, 0] = spread[..., 0, 0]
-    alone[..., 1, 1] = (_PX_PER_M * _NOTHING_M) ** 2
+    alone[..., 1, 1] = (px_per_m[..., 0] * _NOTHING_M) ** 2
     if height is not None:
         alone = np.where(height[..., None, None], spread, alone)
     return replace(

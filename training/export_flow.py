@@ -93,7 +93,8 @@ def _facts(checkpoint: Checkpoint, out: Path) -> dict[str, str]:
         "licence": "GPL-3.0-or-later",
         "provenance": f"trained by training/train.py (system flow) at commit {checkpoint.facts['commit']}, "
         f"{checkpoint.facts['step']} steps, on motion of the CMU Graphics Lab (mocap.cs.cmu.edu, free for any use, "
-        "created with funding from NSF EIA-0196217) on MakeHuman bodies (CC0), with drawn cameras and keypoint errors",
+        "created with funding from NSF EIA-0196217) and of DeepMimic (MIT) on MakeHuman bodies (CC0), "
+        "with drawn cameras and keypoint errors",
     }
 
 

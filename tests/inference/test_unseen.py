@@ -1,0 +1,140 @@
+"""Takes that too few views see: what the sampled bodies change, with the flow that ships."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from inference.config import HypothesisSettings, MotionSettings, TriangulationSettings
+from inference.errors import DegenerateError, ModelError
+from inference.geometry.triangulation import triangulate
+from inference.types import CameraRig, Flag, Hypotheses3D, Keypoints2D, Keypoints3D, Reason, SolveReport
+from inference.unseen import motion_with_hypotheses
+from tests.synthetic import SCENES, Scene, coverage, make_scene, observe
+
+Solved = tuple[Scene, Keypoints3D, Hypotheses3D, SolveReport]
+
+
+def solved_by(cameras: list[int], hypotheses: str = "auto", height_m: float | None = None, seed: int = 1) -> Solved:
+    scene = make_scene(frames=60, cameras=4, fps=30.0, seed=seed)
+    seen = observe(scene, SCENES["base"], seed=seed + 10)
+    rig = CameraRig(tuple(scene.rig.cameras[i] for i in cameras), np.zeros((6 * len(cameras), 6 * len(cameras))))
+    return (scene, *_solve(rig, [seen[i] for i in cameras], hypotheses, height_m))
+
+
+def _solve(
+    rig: CameraRig, views: list[Keypoints2D], hypotheses: str, height_m: float | None
+) -> tuple[Keypoints3D, Hypotheses3D, SolveReport]:
+    raw = triangulate(rig, views, TriangulationSettings())
+    report = SolveReport("dance")
+    settings = (MotionSettings(), HypothesisSettings(hypotheses=hypotheses))
+    solved, _, samples = motion_with_hypotheses(raw, rig, views, settings, height_m, report)
+    return solved, samples, report
+
+
+def _errors(scene: Scene, solved: Keypoints3D) -> tuple[np.ndarray, np.ndarray]:
+    index = [solved.joint_names.index(name) for name in scene.joint_names]
+    return solved.xyz[:, :, index] - scene.xyz, solved.covariance[:, :, index]
+
+
+@pytest.fixture(scope="module")
+def one_view() -> Solved:
+    return solved_by([0], height_m=1.70)
+
+
+def test_one_view_with_a_stated_height_gives_a_plausible_motion(one_view: Solved) -> None:
+    """A body's depth from 3 px at 4.5 m: some 0.1 m at the flow's own mean error; without samples there is nothing."""
+    scene, solved, _, _ = one_view
+    error, covariance = _errors(scene, solved)
+    assert np.isfinite(error).all()
+    assert np.linalg.norm(error, axis=-1).mean() < 0.25
+    assert coverage(error, covariance)[2] > 0.7
+    assert (solved.flag <= Flag.WEAK).all() and (solved.reason == Reason.HYPOTHESES).all()
+    with pytest.raises(DegenerateError):  # negative control
+        solved_by([0], hypotheses="off", height_m=1.70)
+
+
+def test_the_doubt_of_one_view_lies_along_its_rays(one_view: Solved) -> None:
+    scene, solved, _, _ = one_view
+    ray = solved.xyz - scene.rig.cameras[0].centre
+    ray /= np.linalg.norm(ray, axis=-1, keepdims=True)
+    along = np.einsum("tpji,tpjik,tpjk->tpj", ray, solved.covariance, ray)
+    across = (np.einsum("tpjii->tpj", solved.covariance) - along) / 2
+    assert np.median(along / across) > 4
+
+
+def test_hypotheses_are_bodies_that_the_view_may_have_seen(one_view: Solved) -> None:
+    scene, solved, samples, report = one_view
+    assert samples.xyz.shape == (60, 1, 64, len(solved.joint_names), 3)
+    assert np.allclose(np.exp(samples.log_weight).sum(axis=-1), 1, atol=1e-5)
+    camera = scene.rig.cameras[0]
+    shoulder = solved.joint_names.index("left_shoulder")
+    spread = [np.linalg.norm(camera.R[i] @ samples.xyz[..., shoulder, :].std(axis=2)[0, 0]) for i in range(3)]
+    assert spread[2] > 2 * spread[0]
+    assert report.models[0]["name"] == "sightline_flow"
+    assert report.facts["hypotheses"]["frames"] == [60]
+
+
+def test_without_a_height_the_distance_is_as_unsure_as_a_grown_person_s_height() -> None:
+    _, solved, samples, _ = solved_by([0])
+    _, sure, _, _ = solved_by([0], height_m=1.70)
+    assert np.linalg.eigvalsh(solved.covariance[30, 0, 5])[2] > 1.3 * np.linalg.eigvalsh(sure.covariance[30, 0, 5])[2]
+
+
+def test_two_views_leave_no_joint_missing() -> None:
+    scene, solved, samples, _ = solved_by([0, 1])
+    error, covariance = _errors(scene, solved)
+    assert np.isfinite(error).all()
+    assert np.linalg.norm(error, axis=-1).mean() < 0.02
+    assert coverage(error, covariance)[1] > 0.8
+
+
+def test_views_that_see_enough_are_left_alone() -> None:
+    scene = make_scene(frames=30, cameras=4, fps=30.0, seed=2)
+    views = list(observe(scene, SCENES["white"], seed=3))
+    with_, without = (_solve(scene.rig, views, hypotheses, None) for hypotheses in ("auto", "off"))
+    assert np.array_equal(with_[0].xyz, without[0].xyz, equal_nan=True)
+    assert with_[1].xyz.size == 0 and "hypotheses" not in with_[2].facts
+
+
+def test_a_limb_that_one_view_alone_sees_is_told_by_it_and_by_bodies() -> None:
+    """The second view loses both arms for good: motion and bones know nothing of them, samples do."""
+    scene = make_scene(frames=45, cameras=4, fps=30.0, seed=4)
+    views = list(observe(scene, SCENES["white"], seed=5))[:2]
+    arms = [i for i, name in enumerate(scene.joint_names) if "wrist" in name or "elbow" in name]
+    xy, covariance, score = views[1].xy.copy(), views[1].covariance.copy(), views[1].score.copy()
+    xy[:, :, arms], covariance[:, :, arms], score[:, :, arms] = np.nan, np.nan, 0
+    views[1] = replace(views[1], xy=xy, covariance=covariance, score=score)
+    rig = CameraRig(scene.rig.cameras[:2], np.zeros((12, 12)))
+    off, on = (_errors(scene, _solve(rig, views, hypotheses, None)[0]) for hypotheses in ("off", "auto"))
+    assert np.isnan(off[0][:, :, arms]).all()  # negative control
+    assert np.isfinite(on[0][:, :, arms]).all()
+    assert np.linalg.norm(on[0][:, :, arms], axis=-1).mean() < 0.4  # this dance holds its arms as few people do
+    sigma = np.sqrt(np.linalg.eigvalsh(on[1][:, :, arms])[..., 2])
+    assert np.median(sigma) > 0.05  # and nobody is told that they are well known
+    others = [i for i in range(17) if i not in arms]
+    assert (
+        np.linalg.norm(on[0][:, :, others], axis=-1).mean() < 1.2 * np.linalg.norm(off[0][:, :, others], axis=-1).mean()
+    )
+
+
+def test_a_missing_model_costs_the_hypotheses_alone_where_views_stand() -> None:
+    scene = make_scene(frames=20, cameras=4, fps=30.0, seed=1)
+    rig = CameraRig(scene.rig.cameras[:2], np.zeros((12, 12)))
+    views = list(observe(scene, SCENES["base"], seed=11))[:2]
+    raw = triangulate(rig, views, TriangulationSettings())
+    report = SolveReport("dance")
+    settings = (MotionSettings(), HypothesisSettings(flow="nobody"))
+    motion_with_hypotheses(raw, rig, views, settings, None, report)
+    assert any("no model card 'nobody'" in warning for warning in report.warnings)
+    with pytest.raises(ModelError, match="nobody"):  # with one view nothing stands
+        one = CameraRig(rig.cameras[:1], np.zeros((6, 6)))
+        raw = triangulate(one, views[:1], TriangulationSettings())
+        motion_with_hypotheses(raw, one, views[:1], settings, None, report)
+
+
+def test_samples_do_not_depend_on_chance() -> None:
+    first, second = (solved_by([0], height_m=1.70)[2].xyz for _ in range(2))
+    assert np.array_equal(first, second, equal_nan=True)
