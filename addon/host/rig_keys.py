@@ -79,8 +79,7 @@ def reduce_rig(item: bpy.types.Object, solution: Solution, sigmas: float) -> tup
     channels = _read(before, rig)
     turn_rad, path_m = _allowances(item, rig, channels, solution, person, sigmas)
     action, bag = empty_action(f"{before.name} few keys", item.name)
-    for key in (KIND, TAKE, LAYER, PERSON):
-        action[key] = before[key] if key in before else person
+    action[KIND], action[TAKE], action[LAYER], action[PERSON] = RETARGETED, before.get(TAKE), before.get(LAYER), person
     for bone, values in channels.paths.items():
         found = reduce_path(channels.frames, values / units, path_m[bone])
         _write(bag, rig.names[bone], "location", KeyedCurve(found.frames, found.values * units, found.slopes * units))

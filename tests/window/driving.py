@@ -121,20 +121,20 @@ def press(command: str, pages: int = PAGES, x_px: int | None = None) -> Steps:
     yield 0.5
 
 
-def over_property(path: str, x_px: int | None = None) -> Steps:
+def over_property(path: str) -> Steps:
     """Find a property whose path ends so."""
-    yield from find(lambda: property_below_mouse().endswith(path), f"property {path}", x_px=x_px)
+    yield from find(lambda: property_below_mouse().rstrip('"]').endswith(path), f"property {path}")
 
 
-def turn_choice(path: str, steps: int) -> Steps:
-    """Choose another value of a menu: Ctrl and the wheel over it."""
+def turn_choice(path: str, chosen: Callable[[], bool]) -> Steps:
+    """Choose another value of a menu: Ctrl and the wheel over it, down and then up, until it is the wanted one."""
     yield from over_property(path)
-    mouse("keydown", "ctrl")
-    for _ in range(steps):
-        mouse("click", 5)
-        yield 0.3
-    mouse("keyup", "ctrl")
-    yield 0.5
+    for button in (*[5] * 4, *[4] * 8):
+        if chosen():
+            return
+        mouse("keydown", "ctrl", "click", button, "keyup", "ctrl")
+        yield 0.5
+    raise RuntimeError(f"the wheel did not choose the wanted value of {path}")
 
 
 def open_panel(name: str, above: str) -> Steps:

@@ -1,6 +1,6 @@
 """Runs in a real Blender's window: from an empty scene to an exported FBX, button by button, with pictures.
 
-    blender --python walk.py -- VIDEOS CALIBRATION OUT [VIEW=FIT…]
+    blender --python walk.py -- VIDEOS CALIBRATION OUT [FIT]
 
 Started by tools/run_blender_tests.py. Every button is pressed by the mouse, Blender's file browser included; on the
 way one solve is cancelled, one child process is killed, what was detected is kept, a keypoint is dragged and the take
@@ -26,8 +26,7 @@ from driving import armatures, detecting, press, status, until
 
 WORDS = sys.argv[sys.argv.index("--") + 1 :]
 VIDEOS, CALIBRATION, OUT = (Path(word) for word in WORDS[:3])
-FITS = dict(word.split("=") for word in WORDS[3:])
-CHOICES = ("exact", "scale", "crop", "letterbox")  # of Fit, in the order of its menu
+FIT = "".join(WORDS[3:])
 JOINT = "left_wrist"
 
 
@@ -75,14 +74,11 @@ def fill() -> driving.Steps:
     if len(known.views) != len(list(VIDEOS.glob("*.mp4"))):
         raise RuntimeError(f"{len(known.views)} videos were added")
     picture("2_footage")
-    for index, view in enumerate(known.views):
-        if view.name in FITS:
-            yield from driving.over_property(f"views[{index}].name", driving.sidebar()[2].x + 60)
-            driving.mouse("click", 1)
-            yield 0.5
-            yield from driving.turn_choice(f"views[{index}].fit", CHOICES.index(FITS[view.name]))
-            if view.fit != FITS[view.name]:
-                raise RuntimeError(f"the wheel chose {view.fit} for {view.name}")
+    if FIT:
+        yield from driving.turn_choice("fit", lambda: known.views[known.view_index].fit == FIT)
+        yield from press("bpy.ops.sightline.same_for_all(")
+        if {view.fit for view in known.views} != {FIT}:
+            raise RuntimeError("the Fit of one video was not given to the others")
     yield from press("bpy.ops.sightline.choose_calibration(")
     yield from driving.browse(CALIBRATION.parent, CALIBRATION.name)
     yield from driving.over_property("sightline.persons")
