@@ -253,6 +253,8 @@ def run(steps: Generator[float, None, dict[str, object]], out: Path) -> None:
             finish({"error": f"{type(error).__name__}: {error}"})
         return None
 
+    bpy.context.preferences.use_preferences_save = False  # what one script chooses, the next one must not find
+    bpy.context.preferences.view.language = "en_US"
     bpy.context.preferences.view.show_splash = False  # it would swallow the mouse
     bpy.context.preferences.view.filebrowser_display_type = "SCREEN"  # there is no window manager
     bpy.app.timers.register(step, first_interval=2.0, persistent=True)
