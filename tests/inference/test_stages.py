@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from inference import pipeline
+from inference import pipeline, unseen
 from inference.config import MotionSettings, TriangulationSettings
 from inference.files.anipose_toml import write_anipose_toml
 from inference.geometry.triangulation import triangulate
@@ -82,12 +82,12 @@ def test_the_cameras_own_covariance_is_in_the_ellipsoids(
     whole: tuple[Path, Scene, Solution], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder, _, complete = whole
-    estimate_motion = pipeline.estimate_motion
+    estimate_motion = unseen.estimate_motion
 
     def exact(raw: Any, rig: Any, *arguments: Any) -> Any:
         return estimate_motion(raw, replace(rig, covariance=np.zeros_like(rig.covariance)), *arguments)
 
-    monkeypatch.setattr(pipeline, "estimate_motion", exact)
+    monkeypatch.setattr(unseen, "estimate_motion", exact)
     without = solve(read_take(folder / "take.toml"), folder / "without")
     size = [np.nanmedian(np.trace(one.solved.covariance, axis1=-2, axis2=-1)) for one in (complete, without)]
     assert size[0] > 1.02 * size[1]  # most of it are standing errors of 4 px, which hide the cameras
