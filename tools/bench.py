@@ -28,7 +28,7 @@ sys.path.insert(0, str(ROOT))
 
 from inference.errors import SolveError  # noqa: E402  the checkout is on the path only now
 from inference.report.record import versions  # noqa: E402
-from tools.benchmarks import cameras, desk_take, people, real_take, renderer, scenes, speed, stations, trust  # noqa: E402
+from tools.benchmarks import cameras, desk_take, hypotheses, people, real_take, renderer, scenes, speed, stations, trust  # noqa: E402
 from tools.benchmarks.peers import PACKAGES, Peers, installed_peers  # noqa: E402
 from tools.benchmarks.rows import Row, as_markdown, as_text, skipped  # noqa: E402
 
@@ -51,6 +51,7 @@ def parts_of(shared: Path, peers: Peers, quick: bool = False) -> dict[str, Part]
         "videos": lambda: real_take.from_videos(shared, peers),
         "desk": lambda: desk_take.from_videos(shared, peers),
         "heatmaps": stations.heatmaps,
+        "hypotheses": hypotheses.sampling,
         "detector": lambda: stations.detector(video),
         "own-detector": stations.own_detector,
         "blender": stations.blender,

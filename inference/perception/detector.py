@@ -192,6 +192,10 @@ def load_detector(settings: DetectionSettings) -> Detector:
     keypoint_card = find_card(settings.detector)
     if keypoint_card.kind in BOX_KINDS:
         raise ModelError(f"the model {settings.detector!r} finds boxes, not keypoints; name a keypoint model")
+    if keypoint_card.kind not in _DECODERS:
+        raise ModelError(
+            f"the model {settings.detector!r} is a {keypoint_card.kind}, no detector; name a keypoint model"
+        )
     box_card = find_card(keypoint_card.person_detector)
     if box_card.kind not in BOX_KINDS:
         raise ModelError(
