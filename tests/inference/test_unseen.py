@@ -7,9 +7,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from inference.config import HypothesisSettings, MotionSettings, TriangulationSettings
+from inference.config import DetectionSettings, HypothesisSettings, MotionSettings, TriangulationSettings
 from inference.errors import DegenerateError, ModelError
 from inference.geometry.triangulation import triangulate
+from inference.perception.detector import load_detector
 from inference.types import CameraRig, Flag, Hypotheses3D, Keypoints2D, Keypoints3D, Reason, SolveReport
 from inference.unseen import motion_with_hypotheses
 from tests.synthetic import SCENES, Scene, coverage, make_scene, observe
@@ -138,3 +139,8 @@ def test_a_missing_model_costs_the_hypotheses_alone_where_views_stand() -> None:
 def test_samples_do_not_depend_on_chance() -> None:
     first, second = (solved_by([0], height_m=1.70)[2].xyz for _ in range(2))
     assert np.array_equal(first, second, equal_nan=True)
+
+
+def test_a_flow_is_no_detector() -> None:
+    with pytest.raises(ModelError, match="is a flow, no detector"):
+        load_detector(DetectionSettings(detector="sightline_flow"))

@@ -12,8 +12,8 @@ from inference.perception.pose_flow import load_flow
 from inference.types import CameraRig
 from tests.synthetic import BASE, make_scene, observe
 
-from .rows import Row, Target, skipped
 from .measures import processor_seconds
+from .rows import Row, Target, skipped
 
 FRAMES, SAMPLES = 16, 1_000
 
