@@ -155,7 +155,7 @@ def test_a_peer_that_fails_or_never_ends_gives_no_result(tmp_path: Path, monkeyp
     (tmp_path / "child.py").write_text("raise SystemExit(3)")
     mine = peers.Peers(Path(sys.executable))
     assert set(mine.solve(scene.rig, views).values()) == {None}
-    assert mine.cameras(scene.rig, views) is None and np.isnan(mine.frames_per_second(scene.rig, views))
+    assert mine.cameras(scene.rig, views) is None and np.isnan(mine.frames_per_second(scene.rig, views)).all()
     monkeypatch.setattr(peers, "TIMEOUT_S", 0.5)
     (tmp_path / "child.py").write_text("import time; time.sleep(60)")
     assert mine.cameras(scene.rig, views) is None
