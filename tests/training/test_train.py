@@ -11,7 +11,7 @@ from training.trainer.checkpoint import FILE, read_checkpoint
 from training.trainer.loop import Result, TrainingError
 
 # detector_s: test_exporting.py, as a process of its own
-CONFIGS = ("detector_m", "person", "detector_s_cpu", "flow", "spatial_uncertainty", "adapt")
+CONFIGS = ("detector_m", "person", "detector_s_cpu", "flow", "spatial_uncertainty", "adapt", "flow_paper")
 
 
 @pytest.mark.parametrize("name", CONFIGS)
