@@ -198,6 +198,8 @@ def scores(samples: FloatArray, middle: FloatArray, truth: FloatArray, root: lis
 
 def coverages(samples: FloatArray, truth: FloatArray) -> list[float]:
     """Return the share of joints whose truth lies within each of `LEVELS`; samples (M, N, J, 3), truth (N, J, 3)."""
+    free = samples.std(axis=0).max(axis=(0, 2)) > 0  # a root at the origin is always right
+    samples, truth = samples[:, :, free], truth[:, free]
     centre = samples.mean(axis=0)
     apart = samples - centre
     covariance = np.einsum("mnji,mnjk->njik", apart, apart) / (len(samples) - 1)
