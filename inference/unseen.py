@@ -28,6 +28,7 @@ from .types import (
     Hypotheses3D,
     Keypoints2D,
     Keypoints3D,
+    Reason,
     Skeleton,
     SkeletonMotion,
     SolveReport,
@@ -49,7 +50,8 @@ def motion_with_hypotheses(
 
     Convention:
         as `estimate_motion`. Joints that rest on samples are WEAK for the reason HYPOTHESES, and no surer than the
-        samples of their own frame. The hypotheses are the samples themselves, NaN in frames without.
+        samples of their own frame; with one view they stand however unsure they are. Views that mostly contradict each
+        other get no samples. The hypotheses are the samples themselves, NaN in frames without.
 
     Args:
         raw: single-frame joints.
@@ -74,36 +76,57 @@ def motion_with_hypotheses(
         solved, path = estimate_motion(raw, rig, views, motion, first)
         wanted = _left_open(raw, views, solved) if usable else np.zeros(raw.flag.shape, bool)
         if not wanted.any():
-            report.facts |= first.facts
+            _take_over(report, first, rig.names)
             return solved, path, no_hypotheses()
     else:
         wanted = ~raw.observed & _shows_a_body(views)[..., None]
+    wanted &= ~_at_odds(raw)[:, None]
     try:
         flow = load_flow(hypothesis.flow)
     except ModelError as problem:
         if alone:
             raise
-        report.facts |= first.facts
+        _take_over(report, first, rig.names)
         report.warn(f"no hypotheses where too few views see a joint: {problem}")
         return solved, path, no_hypotheses()
     own, theirs = joints_of_flow(flow.joint_names, raw.joint_names)
     wanted &= np.isin(np.arange(len(raw.joint_names)), theirs)
     if len(own) < LEAST_JOINTS or not wanted.any():
+        if not alone:  # left open are joints that the flow does not know, or of views that contradict each other
+            _take_over(report, first, rig.names)
+            return solved, path, no_hypotheses()
         raise DegenerateError(
-            "no joint is seen by two agreeing views in any frame, and no view shows enough of a body for hypotheses; "
-            "check calibration, synchronisation and keypoints"
+            "no joint is seen by two agreeing views in any frame, and hypotheses have nothing to go by: no view shows "
+            "enough of a body, or the views contradict each other; check calibration, synchronisation and keypoints"
         )
     rays = rays_from_keypoints(rig, views, motion.min_score)
     bodies, weight, told = _bodies(flow, raw, rays, wanted, hypothesis.hypothesis_samples, height_m)
     wanted &= np.isfinite(told.mean).all(axis=-1)
     more_rig, more_views = made_views(rig, views, wanted, told)
     start = started(raw, wanted, told)
-    solved, path = estimate_motion(start, more_rig, more_views, motion, report)
-    report.facts["limbs"] = [fact for fact in report.facts.get("limbs", []) if fact["view"] in rig.names]
+    second = SolveReport(report.take)
+    solved, path = estimate_motion(start, more_rig, more_views, motion, second)
+    _take_over(report, second, rig.names)
     hypotheses = _of_skeleton(bodies, weight, path.skeleton, raw.joint_names, (own, theirs))
     _tell(report, flow, wanted)
     told = _resting(hypotheses, wanted, path.skeleton, raw.joint_names)
-    return widened(_complete(solved, path, told), told.covariance), path, hypotheses
+    solved = widened(_complete(solved, path, told), told.covariance)
+    return solved if len(rig.cameras) == 1 else _sure(solved, motion.max_sigma_m), path, hypotheses
+
+
+def _take_over(report: SolveReport, other: SolveReport, views: Sequence[str]) -> None:
+    """Take over what a solve told, but for what it told of made views."""
+    made = {fact["view"] for facts in other.facts.values() for fact in facts if "view" in fact} - set(views)
+    for key, facts in other.facts.items():
+        report.facts[key] = [fact for fact in facts if fact.get("view") not in made]
+    for warning in other.warnings:
+        if not any(warning.startswith(f"view {name}:") for name in made):
+            report.warn(warning)
+
+
+def _at_odds(raw: Keypoints3D) -> BoolArray:
+    """(P,) whose views contradict each other more often than they agree: bodies would hide what is wrong there."""
+    return (raw.flag == Flag.REJECTED).sum(axis=(0, 2)) > raw.observed.sum(axis=(0, 2))
 
 
 def _shows_a_body(views: Sequence[Keypoints2D]) -> BoolArray:
@@ -189,6 +212,20 @@ def _complete(solved: Keypoints3D, path: SkeletonMotion, told: Moments) -> Keypo
         xyz=np.where(missing[..., None], posed, solved.xyz),
         covariance=np.where(missing[..., None, None], covariance, solved.covariance),
         flag=np.where(missing, int(Flag.WEAK), solved.flag),
+    )
+
+
+def _sure(solved: Keypoints3D, most_m: float) -> Keypoints3D:
+    """Give up joints whose sigma is above the limit, as they are without hypotheses."""
+    known = solved.observed
+    covariance = np.where(known[..., None, None], solved.covariance, np.eye(3))
+    unsure = known & (np.linalg.eigvalsh(covariance)[..., 2] > most_m**2)
+    return replace(
+        solved,
+        xyz=np.where(unsure[..., None], np.nan, solved.xyz),
+        covariance=np.where(unsure[..., None, None], np.nan, solved.covariance),
+        flag=np.where(unsure, int(Flag.UNOBSERVED), solved.flag),
+        reason=np.where(unsure, int(Reason.TOO_UNSURE), solved.reason),
     )
 
 

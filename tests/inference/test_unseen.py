@@ -9,6 +9,7 @@ import pytest
 
 from inference.config import DetectionSettings, HypothesisSettings, MotionSettings, TriangulationSettings
 from inference.errors import DegenerateError, ModelError
+from inference.geometry.rotation import exp
 from inference.geometry.triangulation import triangulate
 from inference.perception.detector import load_detector
 from inference.types import CameraRig, Flag, Hypotheses3D, Keypoints2D, Keypoints3D, Reason, SolveReport
@@ -139,6 +140,52 @@ def test_a_missing_model_costs_the_hypotheses_alone_where_views_stand() -> None:
 def test_samples_do_not_depend_on_chance() -> None:
     first, second = (solved_by([0], height_m=1.70)[2].xyz for _ in range(2))
     assert np.array_equal(first, second, equal_nan=True)
+
+
+def test_views_that_contradict_each_other_are_not_covered_up() -> None:
+    """Another camera's pose: bodies would stand everywhere, 0.4 m off."""
+    scene = make_scene(frames=30, cameras=4, fps=30.0, seed=1)
+    views = list(observe(scene, SCENES["base"], seed=11))[:2]
+    wrong = replace(scene.rig.cameras[2], intrinsics=scene.rig.cameras[1].intrinsics)
+    rig = CameraRig((scene.rig.cameras[0], wrong), np.zeros((12, 12)))
+    solved, samples, report = _solve(rig, views, "auto", None)
+    assert solved.observed.mean() < 0.5 and samples.xyz.size == 0 and "hypotheses" not in report.facts
+    right = CameraRig(scene.rig.cameras[:2], np.zeros((12, 12)))
+    assert _solve(right, views, "auto", None)[1].xyz.size  # negative control
+
+
+@pytest.mark.parametrize("cameras", [[0], [0, 1]])
+def test_the_report_tells_of_filmed_views_alone(cameras: list[int]) -> None:
+    scene, solved, _, report = solved_by(cameras, height_m=1.70)
+    names = [scene.rig.names[i] for i in cameras]
+    assert [fact["view"] for fact in report.facts["camera_shifts"]] == names
+    assert not any("(depth)" in warning or "(x)" in warning for warning in report.warnings)
+
+
+def test_joints_above_the_limit_are_given_up_where_two_views_stand() -> None:
+    scene = make_scene(frames=60, cameras=4, fps=30.0, seed=1)
+    rig = CameraRig(scene.rig.cameras[:2], np.zeros((12, 12)))
+    views = list(observe(scene, SCENES["base"], seed=11))[:2]
+    raw = triangulate(rig, views, TriangulationSettings())
+    for most, given_up in ((0.3, False), (0.02, True)):
+        settings = (MotionSettings(max_sigma_m=most), HypothesisSettings())
+        solved = motion_with_hypotheses(raw, rig, views, settings, None, SolveReport("dance"))[0]
+        sigma = np.sqrt(np.linalg.eigvalsh(solved.covariance[solved.observed])[:, 2])
+        assert sigma.max() <= most and (~solved.observed).any() == given_up
+        assert np.isnan(solved.xyz[~solved.observed]).all()
+
+
+def test_what_was_told_of_the_views_stays_told_where_no_body_is_needed() -> None:
+    """A camera that points elsewhere by half a degree: the warning of the motion comes through."""
+    scene = make_scene(frames=60, cameras=4, fps=30.0, seed=2)
+    views = list(observe(scene, SCENES["white"], seed=3))
+    camera = scene.rig.cameras[1]
+    turn = exp(np.array([0.0, 0.01, 0.0]))
+    off = replace(camera, R=turn @ camera.R, t=turn @ camera.t)
+    cameras = (scene.rig.cameras[0], off, *scene.rig.cameras[2:])
+    told = [_solve(CameraRig(c, np.zeros((24, 24))), views, "auto", None)[2] for c in (cameras, scene.rig.cameras)]
+    assert any(warning.startswith(f"view {camera.name}: the camera points elsewhere") for warning in told[0].warnings)
+    assert not told[1].warnings  # negative control
 
 
 def test_a_flow_is_no_detector() -> None:
