@@ -1,4 +1,4 @@
-"""A solution moved to another world: cameras, joints, ellipsoids and skeleton motion together."""
+"""A solution moved to another world: cameras, joints, ellipsoids, skeleton motion and hypotheses together."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 
 from .geometry.rotation import multiply, quaternion_from_matrix
 from .shapes import FloatArray, check_shapes
-from .types import Camera, CameraRig, Keypoints3D, SkeletonMotion, Solution
+from .types import Camera, CameraRig, Hypotheses3D, Keypoints3D, SkeletonMotion, Solution
 
 
 def on_the_floor(solution: Solution) -> Solution:
@@ -60,6 +60,7 @@ def moved(
         solved=_moved_joints(solution.solved, rotation, shift),
         motion=_moved_motion(solution.motion, rotation, shift),
         floor=floor,
+        hypotheses=Hypotheses3D(solution.hypotheses.xyz @ rotation.T + shift, solution.hypotheses.log_weight),
     )
 
 

@@ -11,7 +11,7 @@ from inference.geometry.rotation import exp
 from inference.geometry.triangulation import triangulate
 from inference.motion.estimate import estimate_motion
 from inference.motion.kinematics import forward_kinematics
-from inference.types import SkeletonMotion, Solution
+from inference.types import Hypotheses3D, SkeletonMotion, Solution
 from inference.world import moved, on_the_floor
 from tests.synthetic import SCENES, disturbed_rig, make_scene, observe
 
@@ -44,6 +44,15 @@ def test_every_projection_stays_where_it_was(solution: Solution) -> None:
 def test_the_skeleton_moves_with_its_joints(solution: Solution) -> None:
     after = walked(moved(solution, ROTATION, SHIFT).motion)
     np.testing.assert_allclose(after, walked(solution.motion) @ ROTATION.T + SHIFT, atol=1e-9)
+
+
+def test_hypotheses_move_with_the_joints(solution: Solution) -> None:
+    samples = Hypotheses3D(np.repeat(solution.solved.xyz[:, :, None], 2, axis=2), np.full((30, 1, 2), np.log(0.5)))
+    after = moved(replace(solution, hypotheses=samples), ROTATION, SHIFT)
+    expected = np.repeat(after.solved.xyz[:, :, None], 2, axis=2)
+    np.testing.assert_allclose(after.hypotheses.xyz, expected, atol=1e-5)
+    np.testing.assert_array_equal(after.hypotheses.log_weight, samples.log_weight)
+    assert moved(solution, ROTATION, SHIFT).hypotheses.xyz.size == 0
 
 
 def test_ellipsoids_turn_and_keep_their_size(solution: Solution) -> None:
