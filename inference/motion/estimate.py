@@ -33,7 +33,7 @@ from .skeleton import anatomical, build_skeleton, joint_sources, mirrored_bones,
 from .smoothing import MEMORYLESS, interpolate, smooth_paths, white_surrogate
 from .splines import choose_knots, response_time
 from .standing import Bones, Standing, camera_shifts, corrected, joint_covariance, no_standing, update
-from .swaps import LimbFact, limb_facts, unswapped
+from .swaps import LimbFact, limb_facts, unswapped, without_stray_limbs
 
 _FREE_M = 10.0  # bone sigma of the first step, which measures the bones
 _BONE_SIGMAS_M = (0.0, 0.0)  # of the steps after it, at least the setting
@@ -338,9 +338,10 @@ def _detected(person: _Person) -> Rays:
 
 
 def _observed(person: _Person) -> Rays:
-    """The same with limbs exchanged back and standing errors taken off."""
+    """The same with limbs exchanged back, standing errors taken off, and without limbs that stray."""
     points = person.joints.reshape(-1, 3).T
-    return corrected(unswapped(_detected(person), points, person.names, person.problem.nu)[0], person.standing)
+    rays = corrected(unswapped(_detected(person), points, person.names, person.problem.nu)[0], person.standing)
+    return without_stray_limbs(rays, person.joints, person.names, person.problem.surrogate)
 
 
 def _settled(person: _Person) -> _Person:

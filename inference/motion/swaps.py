@@ -1,19 +1,21 @@
 """Left and right exchanged by a detector, and limbs that a view places elsewhere than the others.
 
-Both are found per limb, view and frame against where the joints are. Exchanged limbs are put right; keypoints far from
-their joints have little weight in the estimate as it is (Student t). What happened is told per view and limb.
+Both are found per limb, view and frame against where the joints are. Exchanged limbs are put right; single keypoints far
+from their joints have little weight in the estimate as it is (Student t), limbs that stray for long have none. What
+happened is told per view and limb.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from ..geometry.reprojection import Rays, squared_distances
 from ..layouts import mirrored
 from ..shapes import BoolArray, FloatArray
+from .foot_lock import runs
 
 _LIMBS = {
     "arm": ("shoulder", "elbow", "wrist", "index", "pinky", "thumb"),
@@ -24,6 +26,7 @@ _WILD = 64.0  # squared sigmas from which a keypoint is as bad as any other
 _FAR = 25.0  # squared sigmas from which a keypoint disagrees with its joint
 _OFTEN_SWAPPED, _OFTEN_FAR = 0.004, 0.05  # shares of the frames from which a limb is named
 _FEWEST_FRAMES = 3
+_FEWEST_STRAY = 5  # frames in a row
 
 
 @dataclass(frozen=True)
@@ -76,6 +79,47 @@ def limb_facts(
                 disagrees = (wrong >= 2) & (2 * wrong >= count)
                 found.append(LimbFact(view, f"{side} {limb}", int((count > 0).sum()), 0, int(disagrees.sum())))
     return [fact for fact in found if _worth_telling(fact)]
+
+
+def without_stray_limbs(
+    rays: Rays,  # T·J points, sides put right
+    joints: FloatArray,  # (T, J, 3) m
+    joint_names: Sequence[str],
+    surrogate: FloatArray,  # (J,) how much larger the rays' covariances are than those of single keypoints
+) -> Rays:
+    """Let a view say nothing of a limb while it places the limb elsewhere than the other views do.
+
+    Keypoints that stray one at a time have little weight as it is (Student t); a whole limb that strays for long
+    pulls the same way in every frame, which no averaging takes away.
+
+    Convention:
+        a limb strays where it disagrees, as `limb_facts` has it, in at least five frames in a row and at least two
+        other views show most of it then: of two views nobody knows which one is wrong.
+    """
+    shape = (len(rays.R), *joints.shape[:2])
+    seen = rays.seen.reshape(shape)
+    far = (squared_distances(rays, joints.reshape(-1, 3).T).reshape(shape) * surrogate > _FAR) & seen
+    stray = np.zeros(shape, bool)
+    for own in _sides(joint_names):
+        count, wrong = seen[..., own].sum(axis=-1), far[..., own].sum(axis=-1)
+        good = 2 * (count - wrong) > len(own)
+        others = good.sum(axis=0) - good
+        for view in range(shape[0]):
+            for start, stop in runs((wrong[view] >= 2) & (2 * wrong[view] >= count[view]) & (others[view] >= 2)):
+                if stop - start >= _FEWEST_STRAY:
+                    stray[view, start:stop, own] = True
+    if not stray.any():
+        return rays
+    kept = ~stray.reshape(rays.u.shape)
+    precision = {key: np.where(kept, getattr(rays, key), 0.0) for key in ("uu", "uv", "vv")}
+    return replace(rays, seen=rays.seen & kept, **precision)
+
+
+def _sides(joint_names: Sequence[str]) -> list[list[int]]:
+    """The joints of every limb."""
+    limbs = [[f"{side}_{m}" for m in members] for members in _LIMBS.values() for side in ("left", "right")]
+    found = [[j for j, name in enumerate(joint_names) if name in limb] for limb in limbs]
+    return [limb for limb in found if len(limb) > 1]
 
 
 def _worth_telling(fact: LimbFact) -> bool:
