@@ -212,10 +212,10 @@ def see(chroot: Path, out: Path) -> None:
     fresh(folder / "pictures")
     words = ["/out/see/take.toml", "/out/see/pictures"]
     result = in_window(chroot, out, "show_uncertainty.py", folder / "pictures", words)
-    costs = [("panels", 4.0), ("bones and ellipsoids", 20.0), ("footage", 20.0)]  # twice the aims: others work here too
-    for what, most in costs:
-        if not result[f"median ms: {what}"]["together"] <= most:
-            raise DevError(f"drawing {what} takes more than {most} ms of the processor: {result}")
+    aims_ms = {"panels": 2.0, "bones and ellipsoids": 10.0, "footage": 10.0}
+    for what, aim in aims_ms.items():
+        if not result[f"median ms: {what}"]["together"] <= 2 * aim:  # others work here too
+            raise DevError(f"drawing {what} takes more than {2 * aim} ms of the processor (the aim: {aim}): {result}")
     say(f"see: {result}")
 
 
@@ -242,13 +242,13 @@ def _walked(chroot: Path, out: Path, folder: Path, videos: str, calibration: str
     result = in_window(chroot, out, "walk.py", folder, [videos, calibration, f"/out/{folder.name}", *fit])
     if result["drag_error_px"] > 1:
         raise DevError(f"a keypoint that was dragged stands beside the mouse: {result}")
-    if result["longest_freeze_s"] > 2:  # drawing the window once in software takes 0.7 s
+    if result["longest_freeze_s"] > 1:  # drawing the window once in software takes 0.7 s of it
         raise DevError(f"the window stood still: {result}")
     if result["keys"] < 5 * result["keys_cleaned"]:
         raise DevError(f"the cleaned layer has too many keys: {result}")
     if not 0 < result["farthest_sigmas"] < 2.05:  # single precision of the keys
         raise DevError(f"the cleaned layer leaves the uncertainty: {result}")
-    if not result["moved_mm"] > 2 * result["moved_far_off_mm"]:
+    if not result["moved_mm"] > 2 * result["moved_far_off_mm"]:  # the aim: 10 times; in a short take most is near
         raise DevError(f"the correction did not move its joint, or the whole take: {result}")
     say(f"{folder.name}: {result}")
 
