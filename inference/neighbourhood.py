@@ -26,6 +26,7 @@ from .geometry.triangulation import triangulate
 from .motion.estimate import estimate_motion
 from .motion.kinematics import bone_rotations, forward_kinematics, nearest_rigid
 from .motion.skeleton import with_derived_joints
+from .placement import with_placement, without_placement
 from .shapes import BoolArray, FloatArray
 from .take import Take
 from .types import CameraRig, Flag, Keypoints2D, Keypoints3D, SkeletonMotion, Solution
@@ -107,7 +108,7 @@ def solved_around(take: Take, kept: KeptKeypoints, before: Solution, old: Sequen
     Raises:
         InputError: a correction does not fit the take.
     """
-    key = (_digest(before), repr(take.settings), tuple(old), take.corrections)
+    key = (_digest(before), repr(take.settings), tuple(old), take.corrections, kept.placement_sigma_m.tobytes())
     if _Last.key != key:
         _Last.found = _solved_around(take, kept, before, old)
         _Last.key = key
@@ -127,14 +128,14 @@ def _solved_around(take: Take, kept: KeptKeypoints, before: Solution, old: Seque
     if not windows or sum(len(window.weight) for window in windows) >= _MOST * frames:
         return None
     told = [corrected(kept.rig, kept.views, corrections) for corrections in (old, take.corrections)]
-    result = before
+    result = without_placement(before)
     try:
         for window in windows:
             without, with_it = (_solve(take, kept.rig, views, window) for views in told)
             result = _added(result, kept.rig, window, without, with_it)
     except DegenerateError:
         return None
-    return result
+    return with_placement(result, kept.views[0].joint_names, kept.placement_sigma_m)
 
 
 def _windows(views: Sequence[Keypoints2D], changed: set[Correction]) -> list[_Window]:

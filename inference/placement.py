@@ -8,7 +8,7 @@ better: tools that ask how far a movement may change take it off again (`movemen
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -50,16 +50,22 @@ def with_placement(
     sources = joint_sources(solution.motion.skeleton, joint_names)
     of_skeleton = dict(zip(solution.motion.skeleton.joint_names, np.sqrt(sources**2 @ sigma_m**2), strict=True))
     of_all = dict(zip(joint_names, sigma_m, strict=True)) | of_skeleton
-    raw, solved = (
-        _enlarged(layer, np.array([of_all.get(name, 0.0) for name in layer.joint_names]))
-        for layer in (solution.raw, solution.solved)
-    )
+    raw, solved = (_changed(layer, of_all, 1.0) for layer in (solution.raw, solution.solved))
     own = np.array([of_all.get(name, 0.0) for name in solved.joint_names])
     return replace(solution, raw=raw, solved=solved, placement_sigma_m=own)
 
 
-def _enlarged(joints: Keypoints3D, sigma_m: FloatArray) -> Keypoints3D:
-    return replace(joints, covariance=joints.covariance + sigma_m[:, None, None] ** 2 * np.eye(3))
+def without_placement(solution: Solution) -> Solution:
+    """The solution as it was before `with_placement`: both layers as the residuals tell."""
+    of_all = dict(zip(solution.solved.joint_names, solution.placement_sigma_m, strict=True))
+    raw, solved = (_changed(layer, of_all, -1.0) for layer in (solution.raw, solution.solved))
+    return replace(solution, raw=raw, solved=solved, placement_sigma_m=np.zeros(len(solved.joint_names)))
+
+
+def _changed(joints: Keypoints3D, sigma_m: Mapping[str, float], times: float) -> Keypoints3D:
+    """Add variances of joints by name, some times over."""
+    sigma = np.array([sigma_m.get(name, 0.0) for name in joints.joint_names])
+    return replace(joints, covariance=joints.covariance + times * sigma[:, None, None] ** 2 * np.eye(3))
 
 
 def movement_covariance(solution: Solution) -> FloatArray:

@@ -15,6 +15,7 @@ from inference.files.solution import read_solution
 from inference.motion.kinematics import forward_kinematics
 from inference.neighbourhood import corrections_in, solved_around, write_made_with
 from inference.pipeline import solve, solve_again
+from inference.placement import movement_covariance, with_placement
 from inference.take import Take, read_take
 from inference.types import Solution
 from tests.keypoint_take import write_take
@@ -83,6 +84,21 @@ def test_contracts_hold_and_what_is_far_stays(solved: Solved) -> None:
         now, was = (getattr(s.solved, name) for s in (quick, before))
         np.testing.assert_array_equal(now[:40], was[:40])
         np.testing.assert_array_equal(now[:, 1], was[:, 1])
+
+
+def test_where_a_detector_sets_joints_stays_in_the_ellipsoids_and_changes_nothing_else(solved: Solved) -> None:
+    take, kept, before, _ = solved
+    names = kept.views[0].joint_names
+    sigma = np.full(len(names), 0.02)
+    own = replace(kept, placement_sigma_m=sigma)
+    wanted = changed(take, pin(before))
+    plain = solved_around(wanted, kept, before, ())
+    placed = solved_around(wanted, own, with_placement(before, names, sigma), ())
+    assert plain is not None and placed is not None
+    np.testing.assert_allclose(movement_covariance(placed), plain.solved.covariance, rtol=1e-6, atol=1e-12)
+    expected = with_placement(plain, names, sigma).raw.covariance
+    np.testing.assert_allclose(placed.raw.covariance, expected, rtol=1e-6, atol=1e-12)
+    np.testing.assert_allclose(placed.solved.xyz, plain.solved.xyz, rtol=0, atol=1e-9)
 
 
 def test_where_it_gives_way_to_the_whole_take(solved: Solved) -> None:
