@@ -109,6 +109,7 @@ def motion_with_hypotheses(
     _take_over(report, second, rig.names)
     hypotheses = _of_skeleton(bodies, weight, path.skeleton, raw.joint_names, (own, theirs))
     _tell(report, flow, wanted)
+    _warn_of_guesses(report, raw, height_m)
     told = _resting(hypotheses, wanted, path.skeleton, raw.joint_names)
     solved = widened(_complete(solved, path, told), told.covariance)
     return solved if len(rig.cameras) == 1 else _sure(solved, motion.max_sigma_m), path, hypotheses
@@ -227,6 +228,17 @@ def _sure(solved: Keypoints3D, most_m: float) -> Keypoints3D:
         flag=np.where(unsure, int(Flag.UNOBSERVED), solved.flag),
         reason=np.where(unsure, int(Reason.TOO_UNSURE), solved.reason),
     )
+
+
+def _warn_of_guesses(report: SolveReport, raw: Keypoints3D, height_m: float | None) -> None:
+    """Say of whom no view confirms what another one shows."""
+    one = raw.flag.shape[1] == 1
+    size = "the height_m of the take" if height_m and one else "a grown person's height, for want of one"
+    for person in np.flatnonzero(~raw.observed.any(axis=(0, 2))):
+        report.warn(
+            f"person {person + 1}: no two views agree on a joint, so the pose rests on what bodies usually do and the "
+            f"distance on {size}" + ("; state height_m under [take]" if one and not height_m else "")
+        )
 
 
 def _tell(report: SolveReport, flow: PoseFlow, wanted: BoolArray) -> None:

@@ -76,17 +76,21 @@ def test_hypotheses_are_bodies_that_the_view_may_have_seen(one_view: Solved) -> 
     spread = [np.linalg.norm(camera.R[i] @ samples.xyz[..., shoulder, :].std(axis=2)[0, 0]) for i in range(3)]
     assert spread[2] > 2 * spread[0]
     assert report.models[0]["name"] == "sightline_flow"
+    (warning,) = report.warnings
+    assert "person 1: no two views agree" in warning and "the height_m of the take" in warning
     assert report.facts["hypotheses"]["frames"] == [60]
 
 
 def test_without_a_height_the_distance_is_as_unsure_as_a_grown_person_s_height() -> None:
-    _, solved, samples, _ = solved_by([0])
+    _, solved, samples, report = solved_by([0])
+    assert report.warnings[0].endswith("state height_m under [take]")
     _, sure, _, _ = solved_by([0], height_m=1.70)
     assert np.linalg.eigvalsh(solved.covariance[30, 0, 5])[2] > 1.3 * np.linalg.eigvalsh(sure.covariance[30, 0, 5])[2]
 
 
 def test_two_views_leave_no_joint_missing() -> None:
-    scene, solved, samples, _ = solved_by([0, 1])
+    scene, solved, samples, report = solved_by([0, 1])
+    assert not report.warnings
     error, covariance = _errors(scene, solved)
     assert np.isfinite(error).all()
     assert np.linalg.norm(error, axis=-1).mean() < 0.02
