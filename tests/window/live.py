@@ -32,10 +32,11 @@ def queue() -> Generator[float, None, dict[str, object]]:
     yield from press("bpy.ops.sightline.solve_take(", pages=0)  # visible without scrolling
     yield from until(detecting(0.0), "detection")
     yield from press("bpy.ops.sightline.solve_take(")
-    yield from press("bpy.ops.sightline.solve_take(preview=True")
+    _, _, region = driving.sidebar()
+    right_half = region.x + 3 * region.width // 4  # Solve and Preview share a row
+    yield from press("bpy.ops.sightline.solve_take(preview=True", x_px=right_half)
     waiting = len(background.waiting())
     picture("2_running_and_queued")
-    window, _, region = driving.sidebar()
     yield from press("bpy.ops.sightline.drop_waiting(", x_px=region.x + region.width - 40)
     left = len(background.waiting())
     if (waiting, left) != (2, 1):
