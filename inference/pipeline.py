@@ -36,7 +36,7 @@ from .calibration.from_take import lenses_of_views, refined_rig, rig_from_person
 from .calibration.person_scale import scaled_by_person
 from .cameras import rig_for_take
 from .clocks.view_clocks import views_in_step
-from .corrections import corrected
+from .corrections import PIN, corrected
 from .detection import find_keypoints
 from .errors import CalibrationError, DegenerateError, InputError, SolveError
 from .files.kept_keypoints import KeptKeypoints, read_kept, write_kept
@@ -211,6 +211,8 @@ def _motion(
     views = corrected(rig, kept.views, take.corrections)
     if take.corrections:
         report.facts["corrections"] = len(take.corrections)
+    if len(views) == 1 and any(correction.kind == PIN for correction in take.corrections):
+        report.warn("a pin is a keypoint in every view: with one view it holds across the ray, not along it")
     with _stage(report, progress, "joints"), threadpool_limits(1):
         settings = take.settings.triangulation
         guessed = [view.keypoints is not None for view in take.views]

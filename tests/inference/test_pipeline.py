@@ -1,13 +1,14 @@
 """A whole solve through the entry that users take, from keypoints and from pixels."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from inference.calibration.gauge import stature
-from inference.corrections import Correction
+from inference.corrections import PIN, Correction
 from inference.errors import CalibrationError, Cancelled, DegenerateError, InputError
 from inference.files.anipose_toml import write_anipose_toml
 from inference.files.colmap import write_colmap
@@ -290,3 +291,15 @@ def test_solving_again_refuses_another_state_of_the_take(tmp_path: Path) -> None
     with pytest.raises(InputError, match="cannot be read as a file of kept keypoints"):
         solve_again(read_take(take), out)
     assert (out / "solution.npz").read_bytes() == kept
+
+
+def test_a_pin_with_one_view_is_said_to_hold_across_the_ray_alone(tmp_path: Path) -> None:
+    write_take(tmp_path, frames=20, cameras=2)
+    path = tmp_path / "take.toml"
+    both = path.read_text()
+    pin = Correction(PIN, 1, 0.1, 0.1, None, "left_wrist", (0.0, 0.0, 1.0), 0.05)
+    for text, said in (("[[view]]".join(both.split("[[view]]")[:2]), True), (both, False)):
+        path.write_text(text)
+        solve(replace(read_take(path), corrections=(pin,)), tmp_path / f"out_{said}")
+        report = json.loads((tmp_path / f"out_{said}" / "report.json").read_text())
+        assert any("a pin is a keypoint" in warning for warning in report["warnings"]) == said
