@@ -300,14 +300,14 @@ def test(full: bool) -> int:
     env = {"SIGHTLINE_FUZZ": "10000"} if full else {}
     outcomes = run_checks(python)
     pure = ["tests", "--ignore=tests/addon", "--ignore=tests/training"]
-    outcomes.append(run_suite("pure", python, pure, 7200 if full else 900, env))
+    outcomes.append(run_suite("pure", python, pure, 7200 if full else 1800, env))
     if has_tests("addon"):
-        outcomes.append(run_suite("blender", python, ["tests/addon"], 1200 if full else 600, env))
+        outcomes.append(run_suite("blender", python, ["tests/addon"], 1200, env))
     if has_tests("training"):
         torch_python = training_environment()
         command = [torch_python, "-m", "pyright", "-p", "training", "--pythonpath", torch_python]
         outcomes.append(run_check("pyright training", command))
-        outcomes.append(run_suite("training", torch_python, ["tests/training"], 600, env))
+        outcomes.append(run_suite("training", torch_python, ["tests/training"], 1200, env))
     if full:
         outcomes += run_older_blenders(env)
     say("")
