@@ -74,13 +74,12 @@ def motion_with_hypotheses(
     first = SolveReport(report.take)
     if not (usable and alone):
         solved, path = estimate_motion(raw, rig, views, motion, first)
-        wanted = _left_open(raw, views, solved) if usable else np.zeros(raw.flag.shape, bool)
+        wanted = _left_open(raw, views, solved) & _shown(raw, views) if usable else np.zeros(raw.flag.shape, bool)
         if not wanted.any():
             _take_over(report, first, rig.names)
             return solved, path, no_hypotheses()
     else:
-        wanted = ~raw.observed & _shows_a_body(views)[..., None]
-    wanted &= ~_at_odds(raw)[:, None]
+        wanted = ~raw.observed & _shows_a_body(views)[..., None] & _shown(raw, views)
     try:
         flow = load_flow(hypothesis.flow)
     except ModelError as problem:
@@ -123,6 +122,11 @@ def _take_over(report: SolveReport, other: SolveReport, views: Sequence[str]) ->
     for warning in other.warnings:
         if not any(warning.startswith(f"view {name}:") for name in made):
             report.warn(warning)
+
+
+def _shown(raw: Keypoints3D, views: Sequence[Keypoints2D]) -> BoolArray:
+    """(P, J) joints that some view shows at some time, of persons whose views agree; all others stay missing."""
+    return np.stack([view.observed for view in views]).any(axis=(0, 1)) & ~_at_odds(raw)[:, None]
 
 
 def _at_odds(raw: Keypoints3D) -> BoolArray:

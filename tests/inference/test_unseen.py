@@ -195,3 +195,15 @@ def test_what_was_told_of_the_views_stays_told_where_no_body_is_needed() -> None
 def test_a_flow_is_no_detector() -> None:
     with pytest.raises(ModelError, match="is a flow, no detector"):
         load_detector(DetectionSettings(detector="sightline_flow"))
+
+
+def test_joints_that_no_view_ever_shows_stay_missing() -> None:
+    scene = make_scene(frames=30, cameras=4, fps=30.0, seed=2)
+    wrist = scene.joint_names.index("left_wrist")
+    views = []
+    for view in observe(scene, SCENES["white"], seed=3):
+        xy, covariance, score = view.xy.copy(), view.covariance.copy(), view.score.copy()
+        xy[:, :, wrist], covariance[:, :, wrist], score[:, :, wrist] = np.nan, np.nan, 0
+        views.append(replace(view, xy=xy, covariance=covariance, score=score))
+    solved, samples, _ = _solve(scene.rig, views, "auto", None)
+    assert not solved.observed[:, :, solved.joint_names.index("left_wrist")].any() and samples.xyz.size == 0
