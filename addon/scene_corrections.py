@@ -57,7 +57,7 @@ def solved_take(scene: bpy.types.Scene) -> Path:
 
 def kept_path(scene: bpy.types.Scene) -> Path:
     """Return where the last solve left its keypoints."""
-    return Path(bpy.path.abspath(scene.sightline.solution_path)).with_name("keypoints.npz")
+    return Path(bpy.path.abspath(scene.sightline.solution_path)).with_name("keypoints.kept")
 
 
 def kept_keypoints(scene: bpy.types.Scene) -> KeptKeypoints:

@@ -133,7 +133,7 @@ def _solved_around(take: Take, kept: KeptKeypoints, before: Solution, old: Seque
         for window in windows:
             without, with_it = (_solve(take, kept.rig, views, window) for views in told)
             result = _added(result, kept.rig, window, without, with_it)
-    except DegenerateError:
+    except (DegenerateError, np.linalg.LinAlgError):  # singular covariances; the solve of the whole take follows
         return None
     return with_placement(result, kept.views[0].joint_names, kept.placement_sigma_m)
 

@@ -106,7 +106,7 @@ def solve(take: Take, out: Path, progress: Progress | None = None, so_far: bool 
     solution, views = _motion(take, kept, report, progress)
     with _stage(report, progress, "report"), whole_folder(out) as folder:
         write_solution(folder / "solution.npz", solution)
-        write_kept(folder / "keypoints.npz", kept)
+        write_kept(folder / "keypoints.kept", kept)
         write_made_with(folder, take, solution)
         footages = {item.name: item.footage for item in opened if item.footage}
         write_report(folder, solution, views, footages, report)
@@ -144,10 +144,10 @@ def solve_again(
     progress = progress or Progress()
     check_folder(out)
     report = SolveReport(take=take.name)
-    kept = read_kept(out / "keypoints.npz")
+    kept = read_kept(out / "keypoints.kept")
     if kept.mark != _mark(take):
         raise InputError(
-            f"{out / 'keypoints.npz'} was made when the take said something else (views, cameras, people or "
+            f"{out / 'keypoints.kept'} was made when the take said something else (views, cameras, people or "
             "detection); solve in full"
         )
     quick = _of_neighbourhood(take, out, kept)
@@ -170,7 +170,7 @@ def look_ahead(take_path: Path, overrides: Mapping[str, Any], out: Path) -> None
         what is wrong with them is left to `solve_again` to say.
     """
     with suppress(SolveError):
-        take, kept = read_take(take_path, overrides), read_kept(out / "keypoints.npz")
+        take, kept = read_take(take_path, overrides), read_kept(out / "keypoints.kept")
         if kept.mark == _mark(take):
             _of_neighbourhood(take, out, kept)
 

@@ -181,7 +181,7 @@ def _taught(take: Take, held: str, settings: ShootSettings, progress: Progress |
     found = dict(zip([camera.name for camera in first.rig.cameras], first.offset_s, strict=True))
     offsets = [float(found.get(view.name, view.offset_s or 0.0)) for view in take.views]
     joints = agreed_joints(robust, settings.agree_m)
-    return _Taught(joints, _by_others(read_kept(folders[0] / "keypoints.npz"), take, joints), rig, offsets)
+    return _Taught(joints, _by_others(read_kept(folders[0] / "keypoints.kept"), take, joints), rig, offsets)
 
 
 def _by_others(kept: KeptKeypoints, take: Take, joints: Keypoints3D) -> dict[str, Keypoints3D]:

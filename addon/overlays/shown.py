@@ -100,7 +100,7 @@ def shown_keypoints(shown: ShownTake) -> ShownKeypoints | None:
         return ShownKeypoints(kept, keypoint_residuals(shown.data, kept.views)) if fits else None
 
     name = f"keypoints of {solution.stat().st_mtime_ns}"
-    return _read(str(solution.with_name("keypoints.npz")), name, prepare)
+    return _read(str(solution.with_name("keypoints.kept")), name, prepare)
 
 
 def read_beside(shown: ShownTake, what: str, read: Callable[[Path], Read]) -> Read | None:

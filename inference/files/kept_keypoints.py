@@ -1,4 +1,4 @@
-"""``keypoints.npz``: what a solve starts its 3D work from, kept so that a correction need not detect again."""
+"""``keypoints.kept``: what a solve starts its 3D work from, kept so that a correction need not detect again."""
 
 from __future__ import annotations
 

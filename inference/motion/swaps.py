@@ -1,7 +1,7 @@
 """Left and right exchanged by a detector, and limbs that a view places elsewhere than the others.
 
-Both are found per limb, view and frame against where the joints are. Exchanged limbs are put right; single keypoints far
-from their joints have little weight in the estimate as it is (Student t), limbs that stray for long have none. What
+Both are found per limb, view and frame against where the joints are. Exchanged limbs are put right; single keypoints
+far from their joints have little weight in the estimate as it is (Student t), limbs that stray for long have none. What
 happened is told per view and limb.
 """
 

@@ -255,7 +255,6 @@ def test_the_real_take_from_its_keypoints(shared_data, tmp_path, capsys):
         "balancing.blend",
         "balancing.fbx",
         "balancing.trc",
-        "keypoints.npz",
         "solution.npz",
     ]
     assert "report.html" in found and "report.json" in found

@@ -147,7 +147,7 @@ def test_a_file_edited_by_hand_is_not_overwritten(take):
         (lambda _: setattr(fix(), "fix_joint", "tail"), "no such joint; they have nose"),
         (lambda _: setattr(fix(), "fix_person", 3), "person 3 is not one of the 1 solved"),
         (lambda _: setattr(bpy.context.scene, "camera", None), "look through one of the take's cameras first"),
-        (lambda take: (take.parent / "take_sightline" / "keypoints.npz").unlink(), "solve in full"),
+        (lambda take: (take.parent / "take_sightline" / "keypoints.kept").unlink(), "solve in full"),
         (lambda take: take.parent.rename(take.parent.with_name("away")), "(solve in full|is gone)"),
     ],
 )

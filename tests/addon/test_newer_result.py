@@ -76,7 +76,7 @@ def test_solve_in_full_solves_the_take_of_the_result(take, tmp_path):
     out = take.parent / "take_sightline"
     view = known.views.add()
     view.name, view.video = "other", str(tmp_path / "other.mp4")
-    (out / "keypoints.npz").unlink()
+    (out / "keypoints.kept").unlink()
     assert bpy.ops.sightline.solve_in_full() == {"FINISHED"}
-    assert (out / "keypoints.npz").is_file() and len(known.views) == 1
+    assert (out / "keypoints.kept").is_file() and len(known.views) == 1
     assert known.solved_take_path == str(take)

@@ -208,7 +208,7 @@ def with_keypoints(solved, tmp_path):
         names = (*solution.solved.joint_names[:-1], "hat")
         views.append(Keypoints2D(camera.name, names, solution.solved.timestamps_s, xy, covariance, seen * 0.8))
     kept = KeptKeypoints("", solution.rig, tuple(views), np.zeros(3), np.zeros(3), np.zeros(len(views[0].joint_names)))
-    write_kept(tmp_path / "results" / "keypoints.npz", kept)
+    write_kept(tmp_path / "results" / "keypoints.kept", kept)
     return solution, built
 
 

@@ -97,7 +97,7 @@ def test_what_was_corrected_is_looked_at_while_it_waits(solved_take, tmp_path, m
     told = []
     pipeline.solve_again(read_take(take), out, on_solution=lambda path, whole: told.append(whole))
     assert told == [False, True] and len(solves) == 2
-    (out / "keypoints.npz").unlink()
+    (out / "keypoints.kept").unlink()
     pipeline.look_ahead(take, {}, out)  # what is wrong is left to the solve to say
 
 

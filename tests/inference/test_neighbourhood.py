@@ -30,7 +30,7 @@ def solved(tmp_path_factory: pytest.TempPathFactory) -> Solved:
     write_take(folder, frames=230, cameras=3, people=2)
     take = read_take(folder / "take.toml")
     solution = solve(take, folder / "out")
-    return take, read_kept(folder / "out" / "keypoints.npz"), solution, folder
+    return take, read_kept(folder / "out" / "keypoints.kept"), solution, folder
 
 
 def pin(solution: Solution) -> Correction:

@@ -22,7 +22,7 @@ from inference.types import Camera, Flag, Solution
 from tests.keypoint_take import write_take
 from tests.synthetic import Scene
 
-OUTPUTS = {"solution.npz", "keypoints.npz", "made_with.json", "report.json", "report.html", "preview.png"}
+OUTPUTS = {"solution.npz", "keypoints.kept", "made_with.json", "report.json", "report.html", "preview.png"}
 
 
 @pytest.fixture(scope="module")
@@ -281,13 +281,13 @@ def test_solving_again_gives_the_same_and_a_correction_changes_it(tmp_path: Path
 def test_solving_again_refuses_another_state_of_the_take(tmp_path: Path) -> None:
     write_take(tmp_path)
     take, out = tmp_path / "take.toml", tmp_path / "out"
-    with pytest.raises(InputError, match=r"keypoints\.npz does not exist"):
+    with pytest.raises(InputError, match=r"keypoints\.kept does not exist"):
         solve_again(read_take(take), out)
     solve(read_take(take), out)
     kept = (out / "solution.npz").read_bytes()
     with pytest.raises(InputError, match="solve in full"):
         solve_again(read_take(take, {"max_ray_error_px": "50"}), out)
-    (out / "keypoints.npz").write_bytes(b"broken")
+    (out / "keypoints.kept").write_bytes(b"broken")
     with pytest.raises(InputError, match="cannot be read as a file of kept keypoints"):
         solve_again(read_take(take), out)
     assert (out / "solution.npz").read_bytes() == kept

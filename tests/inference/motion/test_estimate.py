@@ -320,7 +320,7 @@ def test_camera_errors_are_in_the_ellipsoids(stated: bool) -> None:
 def test_an_arm_that_a_view_places_elsewhere_says_nothing_and_a_healthy_take_is_left_alone(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """A view's left arm is 40 px off for a second. Seeds 71, 72, 73: the arm 13, 10, 20 mm off with it, 4, 5, 4 without."""
+    """A view's left arm is 40 px off for a second. Seeds 71 to 73: the arm 13, 10, 20 mm off with it, else 4, 5, 4."""
     scene = make_scene(90, seed=71)
     arm = [scene.joint_names.index(f"left_{joint}") for joint in ("shoulder", "elbow", "wrist")]
     healthy = observe(scene, BASE, 121)
