@@ -71,9 +71,3 @@ def _changed(joints: Keypoints3D, sigma_m: Mapping[str, float], times: float) ->
 def movement_covariance(solution: Solution) -> FloatArray:
     """(T, P, J, 3, 3) m²: how sure the solved joints' movement is, without where on the body the detector sets them."""
     return solution.solved.covariance - solution.placement_sigma_m[:, None, None] ** 2 * np.eye(3)
-
-
-def of_movement(solution: Solution) -> Solution:
-    """The same with `movement_covariance`: for what compares frames, to which the detector's places are all alike."""
-    solved = replace(solution.solved, covariance=movement_covariance(solution))
-    return replace(solution, solved=solved, placement_sigma_m=np.zeros(len(solved.joint_names)))

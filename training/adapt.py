@@ -41,10 +41,10 @@ from inference.worker import listen  # noqa: E402
 from training.card_noise import card_with_noise, measured_noise  # noqa: E402
 from training.evaluation import errors_on_views  # noqa: E402
 from training.exporting import CardFacts, Shipped, card_text, export, noise_lines, toml_value  # noqa: E402
-from training.loaders.labelled import LabelledView  # noqa: E402
+from training.loaders.labelled import LabelledView, in_order  # noqa: E402
 from training.networks.backbone import NetworkSettings  # noqa: E402
 from training.networks.keypoints import KeypointNetwork, ShippedKeypoints  # noqa: E402
-from training.shoot import Shoot, in_order, shoot_of  # noqa: E402
+from training.shoot import Shoot, shoot_of  # noqa: E402
 from training.tasks.adapt import AdaptTask  # noqa: E402
 from training.tasks.known import TASKS  # noqa: E402
 from training.train import commit, facts_of  # noqa: E402

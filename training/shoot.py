@@ -8,7 +8,7 @@ wrong: geometry cannot see it.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,7 +19,6 @@ from numpy.typing import NDArray
 from inference.errors import InputError
 from inference.files.kept_keypoints import KeptKeypoints, read_kept
 from inference.files.solution import read_solution
-from inference.footage import open_footage, read_frames
 from inference.geometry.triangulation import triangulate
 from inference.layouts import shared_joints
 from inference.perception.crop import image_from_crop, region_of_box, transform_points, warp
@@ -30,7 +29,7 @@ from inference.take import Take, View, read_take
 from inference.types import Camera, CameraRig, Flag, Keypoints3D, SolveReport
 from inference.views import open_views
 
-from .loaders.labelled import LabelledView
+from .loaders.labelled import LabelledView, in_order
 from .loaders.solved_take import labels_of_view
 from .trainer.task import Batch
 
@@ -253,18 +252,6 @@ def crops_of(views: Sequence[LabelledView], joint_names: tuple[str, ...], size: 
     inside = torch.from_numpy(np.stack(kept))
     xy = torch.from_numpy(np.stack(places)).float()
     return {"image": torch.from_numpy(np.stack(images)), "xy": xy, "inside": inside, "visible": inside.clone()}
-
-
-def in_order(views: Sequence[LabelledView]) -> Iterator[tuple[NDArray[np.uint8], LabelledView]]:
-    """Yield views with their pictures; each video is read once from front to back."""
-    frames: dict[str, dict[int, list[LabelledView]]] = {}
-    for view in views:
-        frames.setdefault(view.picture.path, {}).setdefault(view.picture.frame, []).append(view)
-    for path, wanted in frames.items():
-        footage = open_footage(Path(path).name, path, fps=1.0 if "%" in path else None)
-        for number, image in read_frames(footage, min(wanted), max(wanted) + 1):
-            for view in wanted.get(number, []):
-                yield image, view
 
 
 def _inside(xy: FloatArray, size: tuple[int, int]) -> BoolArray:

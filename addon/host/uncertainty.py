@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ...inference.placement import of_movement
+from ...inference.placement import without_placement
 from ...inference.report.judges import reprojection_errors, worst_sigma
 from ...inference.report.trust import Doubt, doubts
 from ...inference.shapes import BoolArray, FloatArray, IntArray
@@ -46,7 +46,7 @@ class TakeUncertainty:
 
 def uncertainty_of(solution: Solution) -> TakeUncertainty:
     """Prepare a solution for drawing."""
-    solved, skeleton = of_movement(solution).solved, solution.motion.skeleton
+    solved, skeleton = without_placement(solution).solved, solution.motion.skeleton
     sigma = worst_sigma(solved.covariance)
     usable = solved.observed.mean(axis=0) >= _SEEN_SHARE if len(sigma) else np.zeros(sigma.shape[1:], dtype=bool)
     place = np.array([solved.joint_names.index(name) for name in skeleton.joint_names])

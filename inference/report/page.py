@@ -8,7 +8,7 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from ..placement import of_movement
+from ..placement import without_placement
 from ..types import Footage, Keypoints2D, Solution, SolveReport
 from . import sections
 from .markup import Html, join, tag
@@ -40,7 +40,7 @@ def write_report(
         report: what the stages noted: warnings, seconds, models, facts.
     """
     started = time.perf_counter()
-    scene, moving = Scene(solution, views, footages), of_movement(solution)
+    scene, moving = Scene(solution, views, footages), without_placement(solution)
     if solution.placement_sigma_m.any():
         report.facts["placement_sigma_m"] = float(solution.placement_sigma_m.max())
     record = build_record(Scene(moving, views, footages), report)

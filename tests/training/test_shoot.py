@@ -20,8 +20,9 @@ from training.augmentation import AugmentationSettings
 from training.card_noise import card_with_noise, likeliest_factor, measured_noise, memory_frames, standing_error
 from training.evaluation import ViewErrors, errors_on_views
 from training.exporting import noise_lines
+from training.loaders.labelled import in_order
 from training.networks.backbone import NetworkSettings
-from training.shoot import ShootSettings, agreed_joints, crops_of, in_order, shoot_of
+from training.shoot import ShootSettings, agreed_joints, crops_of, shoot_of
 from training.sources import DataSettings
 from training.tasks.keypoints import KeypointLossSettings, KeypointTask
 from training.trainer.checkpoint import FILE, read_checkpoint, write_weights

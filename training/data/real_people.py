@@ -31,7 +31,7 @@ from inference.perception.detector import Detector, load_detector
 from inference.perception.person import Person2D
 from inference.shapes import FloatArray
 
-from ..loaders.labelled import LabelledView
+from ..loaders.labelled import LabelledView, in_order
 from ..loaders.solved_take import read_solved_take
 from .pack import Pack, load_pack
 from .person_mask import PersonMask
@@ -94,7 +94,7 @@ class Cutter:
 
     def of_views(self, views: Sequence[LabelledView]) -> Iterator[RealCrop]:
         """Yield the people of solved takes."""
-        for image, view in _read_in_order(views):
+        for image, view in in_order(views):
             known = view.xy[np.isfinite(view.xy).all(axis=1)]
             if len(known) < 8:
                 continue
@@ -127,18 +127,6 @@ class Cutter:
         visible = np.zeros(len(placed), bool)
         visible[ours] = person.score[theirs] > _SURE
         return RealCrop(warp(image, region, SIZE), alpha, placed, visible & np.isfinite(placed).all(axis=1))
-
-
-def _read_in_order(views: Sequence[LabelledView]) -> Iterator[tuple[NDArray[np.uint8], LabelledView]]:
-    """Yield views with their pictures; each video is read once from front to back."""
-    frames: dict[str, dict[int, list[LabelledView]]] = {}
-    for view in views:
-        frames.setdefault(view.picture.path, {}).setdefault(view.picture.frame, []).append(view)
-    for path, wanted in frames.items():
-        footage = open_footage(Path(path).name, path, fps=1.0 if "%" in path else None)
-        for number, image in read_frames(footage, min(wanted), max(wanted) + 1):
-            for view in wanted.get(number, []):
-                yield image, view
 
 
 def agreement(

@@ -5,7 +5,7 @@ Pixels count from the centre of the first one; metres; cameras as in OpenCV; a l
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inference.errors import InputError
-from inference.footage import open_footage, read_frame
+from inference.footage import open_footage, read_frame, read_frames
 from inference.geometry.projection import project
 from inference.shapes import FloatArray, check_shapes, frozen
 from inference.types import Camera
@@ -119,3 +119,15 @@ def existing(path: Path, what: str) -> Path:
 
 
 NO_BOX = np.full(4, np.nan)
+
+
+def in_order(views: Sequence[LabelledView]) -> Iterator[tuple[NDArray[np.uint8], LabelledView]]:
+    """Yield views with their pictures; each video is read once from front to back."""
+    frames: dict[str, dict[int, list[LabelledView]]] = {}
+    for view in views:
+        frames.setdefault(view.picture.path, {}).setdefault(view.picture.frame, []).append(view)
+    for path, wanted in frames.items():
+        footage = open_footage(Path(path).name, path, fps=1.0 if "%" in path else None)
+        for number, image in read_frames(footage, min(wanted), max(wanted) + 1):
+            for view in wanted.get(number, []):
+                yield image, view
