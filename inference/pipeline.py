@@ -92,7 +92,7 @@ def solve(take: Take, out: Path, progress: Progress | None = None, so_far: bool 
     if rig is None:
         with _stage(report, progress, "cameras"), threadpool_limits(1):
             rig = rig_from_person(take, opened, lenses, tracks, report)
-    with _stage(report, progress, "people"):
+    with _stage(report, progress, "people"), threadpool_limits(1):
         opened = views_in_step(take, opened, rig, tracks, report)
         in_step = tracks_on_one_clock(take, opened, tracks)
         rig = scaled_by_person(take, rig, in_step, report)

@@ -15,7 +15,8 @@ import numpy as np
 from scipy.linalg import block_diag, null_space
 
 from ..geometry.rotation import exp, log
-from ..shapes import BoolArray, FloatArray, check_shapes
+from ..shapes import BoolArray, FloatArray, IntArray, check_shapes
+from .elimination import Part, System, body_parts
 from .gauge import gauge_constraints
 from .observations import Observations
 
@@ -77,17 +78,6 @@ class BundleResult:
     iterations: int
 
 
-@dataclass(frozen=True, eq=False)
-class _System:
-    """Normal equations after the joints are eliminated, and what brings the joints back."""
-
-    reduced: FloatArray  # (G, G)
-    rhs: FloatArray  # (G,)
-    blocks: FloatArray  # (F, 3J, 3J)
-    coupling: FloatArray  # (F, 3J, G)
-    slope: FloatArray  # (F, 3J)
-
-
 def adjust_bundle(
     observations: Observations,
     start: Bundle,
@@ -133,7 +123,7 @@ def adjust_bundle(
             damping *= 10
             if damping > _DAMPING[1]:
                 break
-    return problem.result(state, cost, count)
+    return problem.result(state, system, cost, count)
 
 
 class _Problem:
@@ -153,10 +143,12 @@ class _Problem:
         self.shift_at = self.bone_at + len(self.bones)
         self.zoom_at = self.shift_at + len(model.clocks)
         self.size = self.zoom_at + (self.views if model.focal_sigma else 0)
+        self.parts = body_parts(self.joints, self.bones)
 
     def residuals(self, state: Bundle) -> tuple[FloatArray, FloatArray, FloatArray]:
         """(V, F, J, 2) px, (V, F, J) squared in sigmas, and (V, F, J, 3) joints in the cameras."""
-        inside = np.einsum("vab,fjb->vfja", state.R, state.points) + state.t[:, None, None]
+        turned = state.points.reshape(-1, 3) @ np.swapaxes(state.R, -1, -2)  # (V, FJ, 3)
+        inside = turned.reshape(self.views, *state.points.shape) + state.t[:, None, None]
         depth = np.maximum(inside[..., 2:], _NEAR_M)
         focal = self.o.focal_px[:, None, None, None]
         rays = self.o.rays - state.shift[:, None, None, None] * self.o.velocity
@@ -194,16 +186,21 @@ class _Problem:
         direction = along / np.maximum(length, 1e-9)[..., None]
         return direction, (length - state.lengths) / self.model.bone_sigma_m
 
-    def linearised(self, state: Bundle) -> _System:
-        """Return the weighted normal equations with the joints eliminated at no damping."""
+    def linearised(self, state: Bundle) -> System:
+        """Return the weighted normal equations."""
         v, f, j = self.weight.shape
         error, squared, inside = self.residuals(state)
         nu = self.model.degrees_of_freedom
         w = np.where(inside[..., 2] > _NEAR_M, self.weight**2 * (nu + 2) / (nu + squared), 0.0)
-        own, slope = np.zeros((self.size, self.size)), np.zeros(self.size)
-        blocks = np.zeros((f, j, 3, j, 3))
-        coupling, rhs = np.zeros((f, j, 3, self.size)), np.zeros((f, j, 3))
-        diagonal = np.arange(j)
+        sums = _Sums(
+            np.zeros((self.size, self.size)),
+            np.zeros(self.size),
+            np.zeros((f, j, 3, 3)) + np.where(self.usable, _FAINT, 1.0)[..., None, None] * np.eye(3),
+            np.zeros((f, j, 3, self.offset_at)),
+            np.zeros((f, j, 3, v if self.with_offsets else 0, 2)),
+            np.zeros((f, j, 3, self.size - self.shift_at)),
+            np.zeros((f, j, 3)),
+        )
         for view in range(v):  # a handful of views
             depth = np.maximum(inside[view, ..., 2], _NEAR_M)
             by_inside = self._by_inside(view, inside[view], depth, state)  # (F, J, 2, 3)
@@ -213,24 +210,54 @@ class _Problem:
             pose, e = slice(6 * view, 6 * view + 6), error[view, ..., None]
             weighted = w[view, ..., None, None] * by_pose
             flat = weighted.reshape(-1, 6)
-            own[pose, pose] += flat.T @ by_pose.reshape(-1, 6)
-            slope[pose] -= flat.T @ e.ravel()
+            sums.own[pose, pose] += flat.T @ by_pose.reshape(-1, 6)
+            sums.slope[pose] -= flat.T @ e.ravel()
             lifted = np.swapaxes(w[view, ..., None, None] * by_point, -1, -2)
-            blocks[:, diagonal, :, diagonal, :] += np.swapaxes(_product(lifted, by_point), 0, 1)
-            coupling[..., pose] += _product(lifted, by_pose)
-            rhs -= _product(lifted, e)[..., 0]
+            sums.block[:] += _product(lifted, by_point)
+            sums.by_pose[..., pose] = _product(lifted, by_pose)
+            sums.rhs[:] -= _product(lifted, e)[..., 0]
             if self.with_offsets:
-                self._add_offsets(view, (own, slope, coupling), (w[view], weighted, lifted, error[view]))
+                self._add_offsets(view, sums, (w[view], weighted, lifted, error[view]))
             single = self._single(view, inside[view, ..., :2] / depth[..., None], state)
-            self._add_single(view, single, (own, slope, coupling), (w[view], weighted, lifted, error[view]))
-        self._add_bones(state, own, slope, blocks, coupling, rhs)
-        self._add_priors(state, own, slope)
-        empty = ~self.usable
-        blocks[:, diagonal, :, diagonal, :] += np.swapaxes(empty[..., None, None] * np.eye(3), 0, 1)
-        n = 3 * j
-        blocks[:, diagonal, :, diagonal, :] += _FAINT * np.eye(3)  # a joint that has left all views
-        blocks, coupling, rhs = blocks.reshape(f, n, n), coupling.reshape(f, n, -1), rhs.reshape(f, n)
-        return _System(own, slope, blocks, coupling, rhs)
+            self._add_single(view, single, sums, (w[view], weighted, lifted, error[view]))
+        parts = [self._part(joints, sums) for joints in self.parts]
+        self._add_bones(state, sums, parts)
+        self._add_priors(state, sums.own, sums.slope)
+        return System(sums.own, sums.slope, parts)
+
+    def _part(self, joints: IntArray, sums: _Sums) -> Part:
+        """Return a part's equations, still without its bones."""
+        f, count = len(sums.rhs), len(joints)
+        bones = np.flatnonzero(np.isin(self.bones[:, 0], joints))
+        views = self.views if self.with_offsets else 0
+        offsets = self.offset_at + 2 * (np.arange(views)[:, None] * self.joints + joints[:, None, None]) + np.arange(2)
+        columns = [
+            np.arange(self.offset_at),
+            np.arange(self.shift_at, self.size),
+            offsets.ravel(),
+            self.bone_at + bones,
+        ]
+        blocks = np.zeros((f, count, 3, count, 3))
+        by_offset = np.zeros((f, count, 3, count, views, 2))
+        own = np.arange(count)
+        blocks[:, own, :, own] = np.swapaxes(sums.block[:, joints], 0, 1)
+        by_offset[:, own, :, own] = np.swapaxes(sums.by_offset[:, joints], 0, 1)
+        coupling = np.concatenate(
+            [
+                sums.by_pose[:, joints],
+                sums.by_single[:, joints],
+                by_offset.reshape(f, count, 3, -1),
+                np.zeros((f, count, 3, len(bones))),
+            ],
+            axis=-1,
+        )
+        return Part(
+            joints,
+            np.concatenate(columns),
+            blocks.reshape(f, 3 * count, 3 * count),
+            coupling.reshape(f, 3 * count, -1),
+            sums.rhs[:, joints].reshape(f, 3 * count),
+        )
 
     def _by_inside(self, view: int, inside: FloatArray, depth: FloatArray, state: Bundle) -> FloatArray:
         slopes = np.zeros((*depth.shape, 2, 3))
@@ -239,12 +266,9 @@ class _Problem:
         slopes[..., 2] = -scale[..., None] * inside[..., :2] / depth[..., None]
         return slopes
 
-    def _add_offsets(
-        self, view: int, sums: tuple[FloatArray, FloatArray, FloatArray], parts: tuple[FloatArray, ...]
-    ) -> None:
-        own, slope, coupling = sums
+    def _add_offsets(self, view: int, sums: _Sums, parts: tuple[FloatArray, ...]) -> None:
         w, weighted, lifted, error = parts
-        pose = slice(6 * view, 6 * view + 6)
+        own, pose = sums.own, slice(6 * view, 6 * view + 6)
         at = self.offset_at + 2 * (view * self.joints + np.arange(self.joints))
         cross = weighted.sum(axis=0)  # (J, 2, 6)
         for axis in (0, 1):
@@ -252,8 +276,8 @@ class _Problem:
             own[columns, columns] += w.sum(axis=0)
             own[columns, pose] += cross[:, axis]
             own[pose, columns] += cross[:, axis].T
-            slope[columns] -= (w * error[..., axis]).sum(axis=0)
-            coupling[:, np.arange(self.joints), :, columns] += np.swapaxes(lifted[..., axis], 0, 1)
+            sums.slope[columns] -= (w * error[..., axis]).sum(axis=0)
+        sums.by_offset[..., view, :] = lifted
 
     def _single(self, view: int, rays: FloatArray, state: Bundle) -> dict[int, FloatArray]:
         """Derivatives (F, J, 2) of a view's residuals by its clock and its zoom, by the place of these unknowns."""
@@ -268,10 +292,10 @@ class _Problem:
         self,
         view: int,
         single: dict[int, FloatArray],
-        sums: tuple[FloatArray, FloatArray, FloatArray],
+        sums: _Sums,
         parts: tuple[FloatArray, ...],
     ) -> None:
-        own, slope, coupling = sums
+        own = sums.own
         w, weighted, lifted, error = parts
         pose = slice(6 * view, 6 * view + 6)
         for at, moved in single.items():  # a clock and a zoom at most
@@ -283,37 +307,32 @@ class _Problem:
             if self.with_offsets:
                 columns = self.offset_at + 2 * (view * self.joints + np.arange(self.joints))[:, None] + np.arange(2)
                 own[at, columns] = own[columns, at] = (w[..., None] * moved).sum(axis=0)
-            slope[at] -= (w[..., None] * moved * error).sum()
-            coupling[..., at] = _product(lifted, moved[..., None])[..., 0]
+            sums.slope[at] -= (w[..., None] * moved * error).sum()
+            sums.by_single[..., at - self.shift_at] = _product(lifted, moved[..., None])[..., 0]
 
-    def _add_bones(
-        self,
-        state: Bundle,
-        own: FloatArray,
-        slope: FloatArray,
-        blocks: FloatArray,
-        coupling: FloatArray,
-        rhs: FloatArray,
-    ) -> None:
-        if not len(self.bones):
-            return
+    def _add_bones(self, state: Bundle, sums: _Sums, parts: list[Part]) -> None:
         direction, error = self._bone_errors(state)
         nu, sigma = self.model.degrees_of_freedom, self.model.bone_sigma_m
         w = np.where(self.bone_seen, (nu + 1) / (nu + error**2), 0.0) / sigma**2
         pull = w * error * sigma
-        for bone, (a, b) in enumerate(self.bones):  # a dozen bones
-            d, at = direction[:, bone], self.bone_at + bone
-            outer = w[:, bone, None, None] * d[:, :, None] * d[:, None, :]
-            blocks[:, a, :, a] += outer
-            blocks[:, b, :, b] += outer
-            blocks[:, a, :, b] -= outer
-            blocks[:, b, :, a] -= outer
-            coupling[:, b, :, at] -= w[:, bone, None] * d
-            coupling[:, a, :, at] += w[:, bone, None] * d
-            rhs[:, b] -= pull[:, bone, None] * d
-            rhs[:, a] += pull[:, bone, None] * d
-            own[at, at] += w[:, bone].sum() + 1e-6
-            slope[at] += pull[:, bone].sum()
+        for part in parts:
+            where = {int(joint): slice(3 * row, 3 * row + 3) for row, joint in enumerate(part.joints)}
+            for column in np.flatnonzero((part.columns >= self.bone_at) & (part.columns < self.shift_at)):
+                bone = part.columns[column] - self.bone_at  # a dozen bones
+                a, b = (where[int(end)] for end in self.bones[bone])
+                d, weight = direction[:, bone], w[:, bone, None]
+                outer = weight[..., None] * d[:, :, None] * d[:, None, :]
+                part.blocks[:, a, a] += outer
+                part.blocks[:, b, b] += outer
+                part.blocks[:, a, b] -= outer
+                part.blocks[:, b, a] -= outer
+                part.coupling[:, b, column] -= weight * d
+                part.coupling[:, a, column] += weight * d
+                part.slope[:, b] -= pull[:, bone, None] * d
+                part.slope[:, a] += pull[:, bone, None] * d
+        at = np.arange(self.bone_at, self.shift_at)
+        sums.own[at, at] += w.sum(axis=0) + 1e-6
+        sums.slope[at] += pull.sum(axis=0)
 
     def _add_priors(self, state: Bundle, own: FloatArray, slope: FloatArray) -> None:
         if self.with_offsets:
@@ -330,26 +349,14 @@ class _Problem:
             own[poses, poses] += self.prior.information
             slope[poses] -= self.prior.information @ self._from_prior(state)
 
-    def reduced(self, system: _System, damping: float) -> tuple[FloatArray, FloatArray, FloatArray]:
-        """Eliminate the joints; return the reduced matrix, its right side, and the joints' solution (F, 3J, G+1)."""
-        blocks = system.blocks.copy()
-        n = blocks.shape[1]
-        blocks[:, np.arange(n), np.arange(n)] *= 1 + damping
-        solved = np.linalg.solve(blocks, np.concatenate([system.coupling, system.slope[..., None]], axis=-1))
-        flat = system.coupling.reshape(-1, self.size)
-        product = flat.T @ solved.reshape(len(flat), -1)
-        own = system.reduced + damping * np.diag(np.diag(system.reduced))
-        return own - product[:, :-1], system.rhs - product[:, -1], solved
-
-    def moved(self, state: Bundle, system: _System, damping: float) -> Bundle:
+    def moved(self, state: Bundle, system: System, damping: float) -> Bundle:
         """Return the state after one damped step."""
-        matrix, rhs, solved = self.reduced(system, damping)
+        matrix, rhs, solutions = system.reduced(damping)
         if self.prior is None and self.model.hold_gauge:  # steps along it cost nothing but what they bend
             fixed = gauge_constraints(state.R, state.t)
             matrix[: self.offset_at, : self.offset_at] += _FIRM * np.diag(matrix).max() * fixed.T @ fixed
         scale = 1 / np.sqrt(np.maximum(np.diag(matrix), 1e-12))
         step = scale * np.linalg.lstsq(scale[:, None] * matrix * scale, scale * rhs, rcond=1e-13)[0]
-        points = solved[..., -1] - solved[..., :-1] @ step
         poses = step[: self.offset_at].reshape(self.views, 6)
         offsets = state.offsets
         if self.with_offsets:
@@ -359,16 +366,16 @@ class _Problem:
         return Bundle(
             exp(poses[:, :3]) @ state.R,
             state.t + poses[:, 3:],
-            state.points + points.reshape(state.points.shape),
+            state.points + system.joint_steps(solutions, step, state.points.shape),
             offsets,
             state.lengths + step[self.bone_at : self.shift_at],
             shift,
             state.zoom + (step[self.zoom_at :] if self.model.focal_sigma else 0.0),
         )
 
-    def result(self, state: Bundle, cost: float, iterations: int) -> BundleResult:
+    def result(self, state: Bundle, system: System, cost: float, iterations: int) -> BundleResult:
         """Bring the state out, with the information of the poses."""
-        matrix, _, _ = self.reduced(self.linearised(state), 0.0)
+        matrix, _, _ = system.reduced(0.0)
         poses, rest = slice(0, self.offset_at), slice(self.offset_at, None)
         information, variance = matrix[poses, poses], np.zeros(state.offsets.shape[:2])
         if self.size > self.offset_at:
@@ -403,6 +410,19 @@ class _Problem:
         scale = 1 / np.sqrt(np.maximum(np.diag(inside), 1e-12))
         inverse = np.linalg.pinv(scale[:, None] * inside * scale, rcond=1e-14, hermitian=True)
         return np.sqrt(np.diag(inverse)[-self.views :]) * scale[-self.views :]
+
+
+@dataclass(frozen=True, eq=False)
+class _Sums:
+    """Normal equations as they are summed over the views, every joint still by itself."""
+
+    own: FloatArray  # (G, G) of the common unknowns
+    slope: FloatArray  # (G,)
+    block: FloatArray  # (F, J, 3, 3)
+    by_pose: FloatArray  # (F, J, 3, 6V)
+    by_offset: FloatArray  # (F, J, 3, V, 2) by the joint's own offsets; V is 0 where there are none
+    by_single: FloatArray  # (F, J, 3, S) by clocks and focal lengths
+    rhs: FloatArray  # (F, J, 3)
 
 
 def _cross(first: FloatArray, second: FloatArray) -> FloatArray:

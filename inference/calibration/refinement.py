@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from ..errors import DegenerateError
 from ..geometry.rotation import log
@@ -33,6 +34,7 @@ class Refinement:
     median_error_px: dict[str, tuple[float, float]]  # before and after
 
 
+@threadpool_limits.wrap(limits=1)  # many small systems: threads only wait there
 def refine_cameras(rig: CameraRig, views: Sequence[Keypoints2D]) -> Refinement:
     """Adjust given cameras on the people in front of them.
 

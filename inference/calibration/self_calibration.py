@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from ..config import AssociationSettings, TriangulationSettings
 from ..errors import DegenerateError
@@ -49,6 +50,7 @@ class SelfCalibration:
     shift: FloatArray  # (V,) s by which the clocks of the views named should be moved
 
 
+@threadpool_limits.wrap(limits=1)  # many small systems: threads only wait there, and ten times as long
 def calibrate_from_person(
     lenses: Sequence[Intrinsics],
     tracks: Sequence[Keypoints2D],

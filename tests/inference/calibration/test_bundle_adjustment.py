@@ -1,9 +1,12 @@
 """The normal equations against slow plain ones, the guards, and what a prior holds."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from inference.calibration.bundle_adjustment import Bundle, BundleModel, Prior, _Problem, adjust_bundle
+from inference.calibration.elimination import System, body_parts
 from inference.calibration.observations import Observations, gather_observations
 from inference.errors import ShapeError
 from inference.geometry.rotation import exp
@@ -24,6 +27,14 @@ def small(seed: int = 1) -> tuple[Observations, Bundle]:
     t = np.stack([c.t + 0.02 * rng.normal(size=3) for c in scene.rig.cameras])
     offsets = rng.normal(size=(3, len(observations.joint_names), 2))
     return observations, Bundle(R, t, points, offsets, lengths, np.zeros(3), np.array([0.02, -0.01, 0.03]))
+
+
+def by_joint(system: System, shape: tuple[int, ...]) -> FloatArray:
+    """(F, J, 3) right sides of the joints, gathered from the parts."""
+    slope = np.full(shape, np.nan)
+    for part in system.parts:
+        slope[:, part.joints] = part.slope.reshape(len(part.slope), -1, 3)
+    return slope
 
 
 def test_the_slope_is_the_derivative_of_the_cost() -> None:
@@ -49,7 +60,7 @@ def test_the_slope_is_the_derivative_of_the_cost() -> None:
         )
         return problem.cost(moved)
 
-    slope = -np.concatenate([system.rhs, system.slope.ravel()])
+    slope = -np.concatenate([system.rhs, by_joint(system, state.points.shape).ravel()])
     chosen = np.r_[: problem.size, problem.size + rng.choice(joints, 40, replace=False)]
     width = 1e-5
     for index in chosen:
@@ -60,26 +71,59 @@ def test_the_slope_is_the_derivative_of_the_cost() -> None:
 
 
 def test_elimination_agrees_with_the_whole_system() -> None:
-    """Schur complement against the dense normal equations."""
+    """Schur complement of the parts, and the joints' steps, against the dense normal equations."""
     observations, state = small(2)
     usable = observations.seen.sum(axis=0) >= 2
     problem = _Problem(observations, usable, BundleModel(clocks=(1,), focal_sigma=0.05), None)
     system = problem.linearised(state)
-    matrix, rhs, _ = problem.reduced(system, 0.0)
-    size, n = problem.size, system.blocks.shape[1]
-    whole = np.zeros((size + len(system.blocks) * n, size + len(system.blocks) * n))
-    whole[:size, :size] = system.reduced
-    for frame, (block, coupling) in enumerate(zip(system.blocks, system.coupling, strict=True)):
-        at = slice(size + frame * n, size + (frame + 1) * n)
-        whole[at, at], whole[at, :size], whole[:size, at] = block, coupling, coupling.T
-    rest = whole[size:, :size]
+    matrix, rhs, solutions = system.reduced(0.0)
+    size, (moments, joints, _) = problem.size, state.points.shape
+    whole = np.zeros((size + state.points.size, size + state.points.size))
+    whole[:size, :size] = system.own
+    for part in system.parts:
+        for moment in range(moments):
+            rows = (size + 3 * (moment * joints + part.joints)[:, None] + np.arange(3)).ravel()
+            whole[np.ix_(rows, rows)] = part.blocks[moment]
+            whole[np.ix_(rows, part.columns)] = part.coupling[moment]
+            whole[np.ix_(part.columns, rows)] = part.coupling[moment].T
+    rest, right = whole[size:, :size], by_joint(system, state.points.shape).ravel()
     np.testing.assert_allclose(
         matrix,
         whole[:size, :size] - rest.T @ np.linalg.solve(whole[size:, size:], rest),
         atol=1e-6 * np.abs(whole).max(),
     )
-    wanted = system.rhs - rest.T @ np.linalg.solve(whole[size:, size:], system.slope.ravel())
+    wanted = system.rhs - rest.T @ np.linalg.solve(whole[size:, size:], right)
     np.testing.assert_allclose(rhs, wanted, atol=1e-6 * np.abs(system.rhs).max())
+    step = np.random.default_rng(5).normal(size=size) * 1e-3
+    steps = np.linalg.solve(whole[size:, size:], right - rest @ step)
+    found = system.joint_steps(solutions, step, state.points.shape)
+    np.testing.assert_allclose(found.ravel(), steps, atol=1e-9 * np.abs(steps).max())
+
+
+def test_the_equations_are_the_second_derivative_where_the_model_is_straight() -> None:
+    """Joints with the offsets that they touch, against differences of the slope, where weights do not change."""
+    observations, state = small(3)
+    usable = observations.seen.sum(axis=0) >= 2
+    problem = _Problem(observations, usable, BundleModel(degrees_of_freedom=1e9, bone_sigma_m=1e3), None)
+    system, step = problem.linearised(state), 1e-6
+    for joint in range(0, len(observations.joint_names), 5):
+        part = next(p for p in system.parts if joint in p.joints)
+        row = 3 * int(np.flatnonzero(part.joints == joint)[0])
+        for column in np.flatnonzero((part.columns >= 18) & (part.columns < problem.bone_at)):
+            slopes = []
+            for sign in (1, -1):
+                offsets = state.offsets.copy()
+                offsets.reshape(-1)[part.columns[column] - 18] += sign * step
+                moved = problem.linearised(replace(state, offsets=offsets))
+                slopes.append(by_joint(moved, state.points.shape)[:, joint])
+            numeric = -(slopes[0] - slopes[1]) / (2 * step)
+            np.testing.assert_allclose(part.coupling[:, row : row + 3, column], numeric, rtol=1e-4, atol=1e-2)
+
+
+def test_parts_are_what_bones_join() -> None:
+    bones = np.array([[0, 1], [4, 3], [1, 2]])
+    assert [part.tolist() for part in body_parts(6, bones)] == [[0, 1, 2], [3, 4], [5]]
+    assert [part.tolist() for part in body_parts(2, bones[:0])] == [[0], [1]]
 
 
 def test_a_firm_prior_holds_the_cameras_and_a_loose_one_lets_them_go() -> None:
