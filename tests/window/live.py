@@ -8,6 +8,8 @@ Blender was closed.
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
 from collections.abc import Generator
 from pathlib import Path
@@ -27,10 +29,15 @@ def picture(name: str) -> None:
 
 
 def queue() -> Generator[float, None, dict[str, object]]:
-    """Solve, let two more wait, take one off the queue, and see the other one through; in German."""
+    """Solve, let two more wait, take one off the queue, and see the other one through; in German.
+
+    The child stands still meanwhile: the example may be solved in less time than it takes to find three buttons.
+    """
     background = driving.ours("addon.background")
     yield from press("bpy.ops.sightline.solve_take(", pages=0)  # visible without scrolling
     yield from until(detecting(0.0), "detection")
+    held = driving.child()
+    os.kill(held, signal.SIGSTOP)
     yield from press("bpy.ops.sightline.solve_take(")
     _, _, region = driving.sidebar()
     right_half = region.x + 3 * region.width // 4  # Solve and Preview share a row
@@ -41,6 +48,7 @@ def queue() -> Generator[float, None, dict[str, object]]:
     left = len(background.waiting())
     if (waiting, left) != (2, 1):
         raise RuntimeError(f"{waiting} solves waited, {left} after one was dropped")
+    os.kill(held, signal.SIGCONT)
     yield from until(lambda: not status().running and not background.waiting(), "the end of both solves")
     yield 1.0
     picture("3_german_solved")
