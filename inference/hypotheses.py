@@ -135,16 +135,20 @@ def sample_bodies(
 
 
 def _scaled(bodies: FloatArray, camera: FloatArray, factor: FloatArray) -> FloatArray:
-    """Scale bodies (N, S, J, 3) about a camera (N, 1, 3) by (N, S)."""
-    return camera[:, :, None] + (bodies - camera[:, :, None]) * factor[..., None, None]
+    """Scale bodies (N, S, J, 3) about a camera (N, 1, 3) by (N, S), in the bodies' own precision."""
+    scale = factor.astype(bodies.dtype)[..., None, None]
+    return bodies * scale + camera[:, :, None].astype(bodies.dtype) * (1 - scale)
 
 
 def weighted_moments(bodies: FloatArray, log_weight: FloatArray) -> tuple[FloatArray, FloatArray]:
     """Return mean (..., J, 3) m and covariance (..., J, 3, 3) m² over samples (..., S, J, 3) with weights (..., S)."""
-    weight = np.exp(log_weight)[..., None, None]
-    mean = (weight * bodies).sum(axis=-3)
-    apart = (bodies - mean[..., None, :, :]) * np.sqrt(weight)
-    return mean, np.einsum("...sji,...sjk->...jik", apart, apart)
+    weight = np.exp(log_weight).astype(bodies.dtype)
+    *many, samples, joints, _ = bodies.shape
+    flat = bodies.reshape(*many, samples, 3 * joints)
+    mean = weight[..., None, :] @ flat
+    apart = (flat - mean) * np.sqrt(weight)[..., None]
+    rows = np.moveaxis(apart.reshape(bodies.shape), -3, -1)  # (..., J, 3, S)
+    return mean.reshape(*many, joints, 3).astype(float), (rows @ np.swapaxes(rows, -1, -2)).astype(float)
 
 
 def _sampled(flow: PoseFlow, seen: Seen, samples: int, seed: int) -> FloatArray:
@@ -169,7 +173,9 @@ def _sampled(flow: PoseFlow, seen: Seen, samples: int, seed: int) -> FloatArray:
             # Of one view the depth stays: the mean of all headings is a thin body, which would come nearer and nearer.
             place = np.where(several[:, None], moved, moved * (place[:, 2:] / moved[:, 2:]))
     about = flow.sample(found, samples, seed)
-    return ((about + place[:, None, None] - t[:, None, None]) @ R[:, None]).astype(np.float32)
+    offset = (place - t)[:, None] @ R
+    world = about.reshape(len(about), -1, 3) @ R.astype(np.float32) + offset.astype(np.float32)
+    return world.reshape(about.shape)
 
 
 def _wildness(seen: Seen, points: FloatArray) -> FloatArray:  # (N, V, J, 3) m, in each view's axes

@@ -11,7 +11,7 @@ from .card import ModelCard, find_card
 from .flow import PoseGaussians, PosePrior
 from .session import Session
 
-_FRAMES = 8  # of one network call: enough to keep the cores busy, few enough for the cache
+_FRAMES = 2  # of one network call: few enough for the cache
 
 
 class PoseFlow:
