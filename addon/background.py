@@ -92,6 +92,7 @@ class Run:
         self.job = solving.start(wanted.request)
         self.detected = 0.0  # share of the frames
         self.entered = False
+        self.shown_state = ""  # of the solution's file when it was last asked to be shown: each is asked for once
         self._entering: Entering | None = None
 
     @property

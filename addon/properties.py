@@ -3,6 +3,8 @@
 Annotations are live objects here: Blender reads its properties from them. None has an update function: with
 one, the bpy module of Blender 4.2 crashes when Python ends, even after unregistering. So it does with a Python
 ``@property`` in a registered class: what is computed from a group stands in functions.
+Lengths are metres without Blender's unit, which counts in the scene's own: 1.8 would become 180 where that is a
+centimetre.
 """
 # pyright: reportAttributeAccessIssue=false, reportOptionalMemberAccess=false, reportArgumentType=false, reportInvalidTypeForm=false
 
@@ -22,10 +24,11 @@ from bpy.props import (
     StringProperty,
 )
 
-from ..inference.config import SolveSettings
+from ..inference.config import CHOICES, SolveSettings
 from .host.export_formats import NAMES, about, label_of
 from .host.hypotheses import MOST_SHOWN
 from .host.rig_files import rig_files
+from .setting_words import CHOICE_WORDS, SETTING_WORDS
 
 # Paths may begin with "//", the folder of the .blend file; since 4.5 Blender warns where that is not declared.
 _RELATIVE = {"options": {"PATH_SUPPORTS_BLEND_RELATIVE"}} if bpy.app.version >= (4, 5, 0) else {}
@@ -46,9 +49,13 @@ def setting_names() -> list[tuple[str, str]]:
 
 def _setting_property(stage: str, name: str) -> Any:
     default = getattr(getattr(SolveSettings(), stage), name)
-    text = name.replace("_", " ").capitalize()
+    said = {"name": name.replace("_", " ").capitalize(), "description": SETTING_WORDS[stage][name], "default": default}
+    if name in CHOICES:
+        words = CHOICE_WORDS.get(name, {})
+        items = [(choice, choice.capitalize(), words.get(choice, "")) for choice in CHOICES[name]]
+        return EnumProperty(items=items, **said)
     options = {"precision": 4} if type(default) is float else {}
-    return _PROPERTY_OF[type(default)](name=text, default=default, description=f"{stage}.{name}", **options)
+    return _PROPERTY_OF[type(default)](**said, **options)
 
 
 class SIGHTLINE_PG_settings(bpy.types.PropertyGroup):
@@ -142,14 +149,22 @@ class SIGHTLINE_PG_board(bpy.types.PropertyGroup):
     columns: IntProperty(name="Columns", default=7, min=2, description="Squares along the longer side")
     rows: IntProperty(name="Rows", default=5, min=2, description="Squares along the shorter side")
     square_m: FloatProperty(
-        name="Square", default=0.04, min=0.001, unit="LENGTH", precision=4, description="Side of one square, measured"
+        name="Square (m)", default=0.04, min=0.001, precision=4, description="Side of one square, measured"
     )
     marker_m: FloatProperty(
-        name="Marker", default=0.03, min=0.001, unit="LENGTH", precision=4, description="Side of one marker, measured"
+        name="Marker (m)", default=0.03, min=0.001, precision=4, description="Side of one marker, measured"
     )
     dictionary: StringProperty(name="Dictionary", default="DICT_4X4_50", description="OpenCV's name of the markers")
     inverted: BoolProperty(name="Inverted", description="White on black")
     legacy: BoolProperty(name="Legacy", description="Made by OpenCV before 4.6: the first square is white")
+    pictures: StringProperty(
+        name="Board In",
+        description="Where the board is seen, if not in the videos above: board/{view}.mp4 or board/{view}/%03d.png, "
+        "beside the take or as a whole path; {view} stands for the camera's name",
+    )
+    lens_pictures: StringProperty(
+        name="Lenses In", description="The same for pictures that the lenses are solved from, if others are"
+    )
 
 
 class SIGHTLINE_PG_joint(bpy.types.PropertyGroup):
@@ -243,10 +258,9 @@ class SIGHTLINE_PG_scene(bpy.types.PropertyGroup):
         description="How many people are solved; 0: everyone whom two views see",
     )
     height_m: FloatProperty(
-        name="Height",
+        name="Height (m)",
         min=0,
         max=3,
-        unit="LENGTH",
         description="The person's height; gives the scale where the cameras are solved from the person. 0: not known",
     )
     detector: StringProperty(
@@ -254,6 +268,19 @@ class SIGHTLINE_PG_scene(bpy.types.PropertyGroup):
     )
     preview_s: FloatProperty(
         name="Preview", default=2.0, min=0.1, unit="TIME_ABSOLUTE", description="How much Solve Preview solves"
+    )
+    start_s: FloatProperty(
+        name="From", min=0, unit="TIME_ABSOLUTE", precision=3, description="Where the take begins in the footage"
+    )
+    end_s: FloatProperty(
+        name="To", min=0, unit="TIME_ABSOLUTE", precision=3, description="Where it ends in the footage; 0: at its end"
+    )
+    take_fps: FloatProperty(
+        name="Solved Rate",
+        min=0,
+        max=1000,
+        precision=3,
+        description="Frames per second of the motion; 0: the highest rate of the videos",
     )
     cameras_from: EnumProperty(
         name="Cameras From",
@@ -270,6 +297,58 @@ class SIGHTLINE_PG_scene(bpy.types.PropertyGroup):
         **_FILE,
         description="A calibration whose lenses are used; where its cameras stood does not matter",
     )
+    refine_cameras: BoolProperty(
+        name="Refine on the Person",
+        description="Move the cameras to where the person says that they stand, within what is said below. For "
+        "cameras that were touched since they were calibrated",
+    )
+    rotation_sigma_deg: FloatProperty(
+        name="Rotation Within (°)",
+        min=0,
+        max=180,
+        precision=3,
+        description="How far the cameras may be turned from what the calibration says, in degrees (one standard "
+        "deviation). 0: not known, the solve finds it",
+    )
+    centre_sigma_m: FloatProperty(
+        name="Place Within (m)",
+        min=0,
+        max=1000,
+        precision=4,
+        description="How far the cameras may stand from where the calibration says (one standard deviation). 0: not "
+        "known, the solve finds it",
+    )
+    floor_auto: BoolProperty(
+        name="Feet on the Ground",
+        description="Move the world so that the feet stand on the grid, at a height of 0. Off: the calibration's world",
+    )
+    units: EnumProperty(
+        name="Lengths In",
+        description="What the lengths in the calibration are",
+        items=[
+            ("AUTO", "As It Says", "What the file, or its format, says"),
+            ("m", "Metres", ""),
+            ("cm", "Centimetres", ""),
+            ("mm", "Millimetres", ""),
+        ],
+    )
+    focal_sigma: FloatProperty(
+        name="Focal Lengths Within",
+        min=0,
+        max=0.3,
+        precision=3,
+        description="Share by which the focal lengths in the lens file may be off, 0.1 for ten percent: they are "
+        "solved too. 0: they are exact",
+    )
+    distance_m: FloatProperty(
+        name="Distance (m)",
+        min=0,
+        max=1000,
+        precision=3,
+        description="Between the two cameras below, as measured: gives the scale. 0: not measured",
+    )
+    distance_from: StringProperty(name="From", description="The camera at one end of the measured distance")
+    distance_to: StringProperty(name="To", description="The camera at its other end")
     calibration_note: StringProperty(description="What the calibration was recognised as")
     calibration_problem: StringProperty(description="Why the calibration cannot be used")
     board: PointerProperty(type=SIGHTLINE_PG_board)
@@ -327,6 +406,7 @@ class SIGHTLINE_PG_scene(bpy.types.PropertyGroup):
     report_path: StringProperty(**_FILE)
     entered: StringProperty(description="State of the solution's file when it was entered")
     summary: StringProperty(description="Lines of text")
+    warnings: StringProperty(description="What the solve warned of, one a line")
     replace_cleaned: BoolProperty(
         name="Replace",
         description="The tools may write over a cleaned layer that you changed: your changes are lost",

@@ -27,8 +27,10 @@ def missing_footage(scene: bpy.types.Scene) -> str:
     double = next((name for name in names if names.count(name) > 1), None)
     if double is not None:
         return f"Two videos are called {double!r}"
-    if len(views) < 2:
-        return "Add the videos of two cameras or more"
+    if not views:
+        return "Add the videos of the cameras"
+    if scene.sightline.end_s and scene.sightline.end_s <= scene.sightline.start_s:
+        return "The take ends before it begins: set From and To"
     return next((said for view in views if (said := fit_problem(scene.sightline, view))), "")
 
 
@@ -60,9 +62,14 @@ def set_calibrated_sizes(scene: bpy.types.Scene, found: Calibration) -> None:
                 view.fit = "exact"
 
 
+ONE_CAMERA = "One camera says nothing of depth: distances rest on Height, and poses on what bodies are like"
+
+
 def missing_cameras(scene: bpy.types.Scene) -> str:
     """Say what the step Cameras lacks, "" if nothing."""
     known = scene.sightline
+    if len(known.views) == 1 and known.cameras_from == "PERSON":
+        return "A single camera cannot be solved from the person: give it by File, Scene or Board"
     if known.cameras_from == "FILE":
         if not known.calibration_path.strip():
             return "Choose a calibration file"
@@ -71,8 +78,12 @@ def missing_cameras(scene: bpy.types.Scene) -> str:
         cameras = {item.get("sightline_view", item.name) for item in scene.objects if item.type == "CAMERA"}
         lacking = [view.name for view in known.views if view.name not in cameras]
         return f"The scene has no camera called {', '.join(lacking)}" if lacking else ""
-    if known.cameras_from == "PERSON" and not known.lenses_path.strip():
-        return "Choose a file with the lenses of the cameras"
+    if known.cameras_from == "PERSON":
+        if not known.lenses_path.strip():
+            return "Choose a file with the lenses of the cameras"
+        ends = {known.distance_from, known.distance_to}
+        if known.distance_m and (len(ends) < 2 or not ends <= {view.name for view in known.views}):
+            return "Name the two cameras of the measured distance"
     return ""
 
 
@@ -120,7 +131,9 @@ def write_scene_take(context: bpy.types.Context, seconds: float | None = None) -
         board=board,
         persons=known.persons,
         height_m=_clean(known.height_m) or None,
-        end_s=None if seconds is None else _clean(seconds),
+        start_s=_clean(known.start_s) or None,
+        end_s=_end(known, seconds),
+        fps=_clean(known.take_fps) or None,
         settings={} if known.detector in ("", "blazepose") else {"detector": known.detector},
         project=known.project,
     )
@@ -132,21 +145,53 @@ def _view(view: Any) -> ViewEntry:
     return ViewEntry(view.name, _absolute(view.video), view.fit, _clean(view.fps) or None, offset)
 
 
+def _end(known: Any, seconds: float | None) -> float | None:
+    """Where the take ends: at the end of the preview, at the one that is set, or with the footage."""
+    if seconds is None:
+        return _clean(known.end_s) or None
+    preview = _clean(known.start_s + seconds)
+    return min(preview, _clean(known.end_s)) if known.end_s else preview
+
+
 def _calibration(context: bpy.types.Context, own: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the tables [calibration] and [calibration.board]; what is not stated stays away."""
     known = context.scene.sightline
     lenses = {"intrinsics": _absolute(known.lenses_path)} if known.lenses_path.strip() else {}
+    floor = {"floor": "auto"} if known.floor_auto and known.cameras_from != "PERSON" else {}
     if known.cameras_from == "PERSON":
-        return {"source": "self"} | lenses, {}
+        return {"source": "self"} | lenses | _scale(known), {}
     if known.cameras_from == "BOARD":
-        board = known.board
-        values = {"kind": board.kind, "columns": board.columns, "rows": board.rows, "square_m": _clean(board.square_m)}
-        if board.kind == "charuco":
-            values |= {"marker_m": _clean(board.marker_m), "dictionary": board.dictionary, "legacy": board.legacy}
-        return {"source": "board"} | lenses, values | {"inverted": board.inverted}
+        return {"source": "board"} | lenses | floor, _board(known.board)
     if known.cameras_from == "SCENE":
         export_cameras(context, own, [view.name for view in known.views])
-        return {"source": str(own)}, {}
-    return {"source": _absolute(known.calibration_path)} | lenses, {}
+        return {"source": str(own)} | floor | _trust(known), {}
+    units = {} if known.units == "AUTO" else {"units": known.units}
+    return {"source": _absolute(known.calibration_path)} | lenses | units | floor | _trust(known), {}
+
+
+def _trust(known: Any) -> dict[str, Any]:
+    """How far given cameras are trusted."""
+    sigmas = {"rotation_sigma_deg": _clean(known.rotation_sigma_deg), "centre_sigma_m": _clean(known.centre_sigma_m)}
+    refine = {"refine_cameras": True} if known.refine_cameras else {}
+    return refine | {key: value for key, value in sigmas.items() if value}
+
+
+def _scale(known: Any) -> dict[str, Any]:
+    """What cameras from the person take from a tape measure, and how far their lenses are trusted."""
+    focal = {"focal_sigma": _clean(known.focal_sigma)} if known.focal_sigma else {}
+    if not known.distance_m:
+        return focal
+    ends = [known.distance_from, known.distance_to]
+    return focal | {"distance_m": _clean(known.distance_m), "distance_between": ends}
+
+
+def _board(board: Any) -> dict[str, Any]:
+    values = {"kind": board.kind, "columns": board.columns, "rows": board.rows, "square_m": _clean(board.square_m)}
+    if board.kind == "charuco":
+        values |= {"marker_m": _clean(board.marker_m), "dictionary": board.dictionary, "legacy": board.legacy}
+    paths = {key: getattr(board, key).strip() for key in ("pictures", "lens_pictures")}
+    files = {key: bpy.path.abspath(path) if path.startswith("//") else path for key, path in paths.items() if path}
+    return values | {"inverted": board.inverted} | files
 
 
 def _absolute(path: str) -> str:

@@ -175,6 +175,7 @@ def enter_steps(context: bpy.types.Context, request: Request, result: Result) ->
     kept.entered = result.state
     ensure_take_collection(scene, kept.take)[SOLUTION] = kept.solution_path
     kept.summary = "\n".join(summary(result.prepared.solution))
+    remember_warnings(scene, built.warnings)
     kept.solved_take_path = str(request.take.path)
     kept.gaps.clear()  # of the solution before
     context.window_manager.sightline.again_problem = ""
@@ -193,11 +194,14 @@ def enter(context: bpy.types.Context, request: Request, solution_file: Path) -> 
             return end.value
 
 
-def newer_on_disk(scene: bpy.types.Scene) -> bool:
-    """Tell whether the take was solved since its result was entered: undo takes back the scene, not the files."""
+def newer_on_disk(scene: bpy.types.Scene) -> str:
+    """Return the state of the take's solution if it was solved since its result was entered, else "".
+
+    Undo takes back the scene, not the files.
+    """
     known = scene.sightline
     state = _state_of(Path(bpy.path.abspath(known.solution_path))) if known.solution_path and known.entered else ""
-    return state not in ("", known.entered)
+    return "" if state == known.entered else state
 
 
 def _state_of(path: Path) -> str:
@@ -207,8 +211,15 @@ def _state_of(path: Path) -> str:
         return ""
 
 
+def remember_warnings(scene: bpy.types.Scene, warnings: Sequence[str]) -> None:
+    """Let the panel go on showing what a solve warned of."""
+    scene.sightline.warnings = "\n".join(" ".join(warning.split()) for warning in warnings)
+
+
 def reports_written(scene: bpy.types.Scene, request: Request) -> None:
-    """The reports of Solve Again came after its motion: the cameras' lights follow them."""
+    """The reports of Solve Again came after its motion: the warnings and the cameras' lights follow them."""
+    if scene.sightline.take == request.take.name:
+        remember_warnings(scene, read_warnings(request.out))
     show_lights(scene, request.take.name, request.out)
 
 

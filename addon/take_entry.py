@@ -39,6 +39,7 @@ class TakeEntry:
     height_m: float | None = None
     start_s: float | None = None
     end_s: float | None = None
+    fps: float | None = None  # of the solution; None: the highest rate of the views
     settings: Mapping[str, Any] = field(default_factory=dict)  # of [solve]
     project: str = ""  # which scene it belongs to: two may keep takes of one name in one folder
 
@@ -73,7 +74,7 @@ def write_take(entry: TakeEntry, folder: Path) -> Path:
     """
     path = take_file(entry, folder)
     take = {"name": entry.name, "persons": entry.persons, "height_m": entry.height_m}
-    take |= {"start": entry.start_s, "end": entry.end_s}
+    take |= {"start": entry.start_s, "end": entry.end_s, "fps": entry.fps}
     tables = [_table("[take]", take), _table("[calibration]", _relative(entry.calibration, folder))]
     if entry.board:
         tables.append(_table("[calibration.board]", _relative(entry.board, folder)))

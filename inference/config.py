@@ -94,7 +94,7 @@ def nearest_key(key: str, known: Iterable[str]) -> str:
 
 
 # Allowed values of settings; where a number is not named here it lies in 0 … 1e9.
-_CHOICES: dict[str, tuple[str, ...]] = {
+CHOICES: dict[str, tuple[str, ...]] = {
     "contacts": ("off", "estimate", "soft", "locked"),
     "hypotheses": ("off", "auto"),
     "misfit": ("refuse", "warn"),
@@ -174,8 +174,8 @@ def _split_by_stage(
 
 def _setting(key: str, value: Any, hint: Any, where: str) -> Any:
     value = typed_value(value, hint, f"{where}: {key}")
-    if key in _CHOICES and value not in _CHOICES[key]:
-        raise InputError(f"{where}: {key} = {value!r}{nearest_key(str(value), _CHOICES[key])}")
+    if key in CHOICES and value not in CHOICES[key]:
+        raise InputError(f"{where}: {key} = {value!r}{nearest_key(str(value), CHOICES[key])}")
     low, high = _RANGES.get(key, _DEFAULT_RANGE)
     for number in value if isinstance(value, tuple) else (value,):
         if isinstance(number, int | float) and not low <= number <= high:

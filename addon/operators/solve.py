@@ -122,13 +122,13 @@ def _follow(run: background.Run) -> float | None:
         show(bpy.context, said.share, said.text)
     if run.job.running:
         if run.job.whole_take:
-            show_newest(run.wanted)
+            show_newest(run)
         return TICK_S
     status = bpy.context.window_manager.sightline
     status.running, status.text = False, ""
     try:
         run.job.result()
-        show_newest(run.wanted)
+        show_newest(run)
         solving.reports_written(run.wanted.scene, run.wanted.request)
     except SolveError as problem:
         status.text = f"The motion stands, its report does not: {problem}"
@@ -138,14 +138,25 @@ def _follow(run: background.Run) -> float | None:
     return None
 
 
-def show_newest(wanted: background.Wanted) -> None:
-    """Enter what is on disk where a window shows its scene; elsewhere the panel offers it when the scene is shown."""
+def show_newest(run: background.Run) -> None:
+    """Enter what is on disk where a window shows its scene; elsewhere the panel offers it when the scene is shown.
+
+    Every state of the file is asked for once: where it cannot be entered, the panel says why and goes on offering it.
+    """
+    wanted = run.wanted
     for window in bpy.context.window_manager.windows:
-        if window.scene.session_uid == wanted.scene_uid and solving.newer_on_disk(window.scene):
-            with bpy.context.temp_override(window=window):
-                if bpy.ops.sightline.enter_result.poll():
+        if window.scene.session_uid != wanted.scene_uid:
+            continue
+        state = solving.newer_on_disk(window.scene)
+        with bpy.context.temp_override(window=window):
+            if state not in ("", run.shown_state) and bpy.ops.sightline.enter_result.poll():
+                run.shown_state = state
+                try:
                     bpy.ops.sightline.enter_result("INVOKE_DEFAULT")
-            return
+                except RuntimeError as problem:  # so Blender hands on what an operator reports
+                    said = " ".join(str(problem).removeprefix("Error: ").split())
+                    bpy.context.window_manager.sightline.again_problem = said
+        return
 
 
 def begin_next() -> None:

@@ -49,9 +49,34 @@ class SIGHTLINE_PT_cameras(Tab, bpy.types.Panel):
             if known.board.kind == "charuco":
                 for name in ("marker_m", "dictionary", "legacy"):
                     column.prop(known.board, name)
-            column.prop(known.board, "inverted")
+            for name in ("inverted", "pictures", "lens_pictures"):
+                column.prop(known.board, name)
         if known.cameras_from != "SCENE":
             column.prop(known, "lenses_path")
+
+
+class SIGHTLINE_PT_camera_trust(Tab, bpy.types.Panel):
+    """How far the cameras are trusted, what gives the scale, where the floor is."""
+
+    bl_label = "Trust, Scale, Floor"
+    bl_parent_id = "SIGHTLINE_PT_cameras"
+    bl_options = {"DEFAULT_CLOSED"}
+
+    def draw(self, context: bpy.types.Context) -> None:
+        layout, known = self.layout, context.scene.sightline
+        layout.use_property_split = True
+        if known.cameras_from in ("FILE", "SCENE"):
+            for name in ("refine_cameras", "rotation_sigma_deg", "centre_sigma_m"):
+                layout.prop(known, name)
+        if known.cameras_from == "FILE":
+            layout.prop(known, "units")
+        if known.cameras_from != "PERSON":
+            layout.prop(known, "floor_auto")
+            return
+        layout.prop(known, "focal_sigma")
+        layout.prop(known, "distance_m")
+        for name in ("distance_from", "distance_to"):
+            layout.prop_search(known, name, known, "views")
 
 
 class SIGHTLINE_PT_person(Tab, bpy.types.Panel):
@@ -80,4 +105,4 @@ class SIGHTLINE_PT_person(Tab, bpy.types.Panel):
         say(layout, missing_detector(known.detector))
 
 
-CLASSES = (SIGHTLINE_PT_cameras, SIGHTLINE_PT_person)
+CLASSES = (SIGHTLINE_PT_cameras, SIGHTLINE_PT_camera_trust, SIGHTLINE_PT_person)

@@ -4,7 +4,7 @@
 import bpy
 
 from ..properties import facts_of, seconds_of
-from ..scene_take import fit_problem, missing_footage
+from ..scene_take import ONE_CAMERA, fit_problem, missing_footage
 from ..thumbnails import thumbnail
 from .tab import Tab, say, step_header
 
@@ -56,6 +56,8 @@ class SIGHTLINE_PT_footage(Tab, bpy.types.Panel):
             layout.operator("sightline.add_videos", icon="FILE_MOVIE")
             return
         say(layout, missing_footage(context.scene))
+        if len(known.views) == 1:
+            say(layout, ONE_CAMERA, "INFO")
         grid = layout.grid_flow(row_major=True, columns=min(len(known.views), _PICTURES_IN_A_ROW), even_columns=True)
         for view in known.views:
             if not view.problem:
@@ -76,4 +78,22 @@ class SIGHTLINE_PT_footage(Tab, bpy.types.Panel):
         layout.operator("sightline.same_for_all", icon="DUPLICATE")
 
 
-CLASSES = (SIGHTLINE_UL_views, SIGHTLINE_PT_footage)
+class SIGHTLINE_PT_range(Tab, bpy.types.Panel):
+    """Which part of the footage is solved, and at which rate."""
+
+    bl_label = "Range and Rate"
+    bl_parent_id = "SIGHTLINE_PT_footage"
+    bl_options = {"DEFAULT_CLOSED"}
+
+    @classmethod
+    def poll(cls, context: bpy.types.Context) -> bool:
+        return bool(context.scene.sightline.views)
+
+    def draw(self, context: bpy.types.Context) -> None:
+        layout, known = self.layout, context.scene.sightline
+        layout.use_property_split = True
+        for name in ("start_s", "end_s", "take_fps"):
+            layout.prop(known, name)
+
+
+CLASSES = (SIGHTLINE_UL_views, SIGHTLINE_PT_footage, SIGHTLINE_PT_range)

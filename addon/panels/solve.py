@@ -8,6 +8,8 @@ from ..properties import setting_names
 from ..solving import newer_on_disk
 from .tab import Tab, say
 
+_MOST_WARNINGS = 3  # of the solve, in the panel
+
 
 class SIGHTLINE_PT_solve(Tab, bpy.types.Panel):
     """Take, solve button, progress and what to trust of the result."""
@@ -40,10 +42,19 @@ class SIGHTLINE_PT_solve(Tab, bpy.types.Panel):
                 say(layout, "The take was solved since: the scene shows an older result than the one on disk")
                 layout.operator("sightline.enter_result", icon="FILE_REFRESH")
         if chosen.summary:
-            box = layout.box()
-            for line in chosen.summary.split("\n"):
-                box.label(text=line)
-            box.operator("sightline.open_report", icon="URL")
+            draw_result(layout.box(), chosen)
+
+
+def draw_result(box: bpy.types.UILayout, chosen: bpy.types.PropertyGroup) -> None:
+    """Say how much of the result to trust, and what the solve warned of."""
+    for line in chosen.summary.split("\n"):
+        box.label(text=line)
+    warnings = chosen.warnings.split("\n") if chosen.warnings else []
+    for line in warnings[:_MOST_WARNINGS]:
+        say(box, line)
+    if len(warnings) > _MOST_WARNINGS:
+        box.label(text=f"{len(warnings) - _MOST_WARNINGS} more in the report", icon="ERROR")
+    box.operator("sightline.open_report", icon="URL")
 
 
 def draw_waiting(layout: bpy.types.UILayout) -> None:

@@ -1,14 +1,17 @@
 """A result on disk that is newer than the scene: said, entered when asked for, and warned of at export."""
 
+import json
 import os
 
 import bpy
 import numpy as np
 import pytest
-from sightline.addon import solving
+from sightline.addon import background, solving
 from sightline.addon.host.parts import parts_in
+from sightline.addon.operators.solve import show_newest
 from sightline.addon.trusting import LIGHT, LIGHT_WHY
 from sightline.inference.files.solution import read_solution
+from sightline.inference.report.written import read_warnings
 
 
 def newer():
@@ -80,3 +83,37 @@ def test_solve_in_full_solves_the_take_of_the_result(take, tmp_path):
     assert bpy.ops.sightline.solve_in_full() == {"FINISHED"}
     assert (out / "keypoints.kept").is_file() and len(known.views) == 1
     assert known.solved_take_path == str(take)
+
+
+def test_a_result_that_cannot_be_entered_is_tried_once_and_said(take):
+    """The timer that follows Solve Again asks ten times a second: an error must not end it, nor come each time."""
+    status, file = bpy.context.window_manager.sightline, take.parent / "take_sightline" / "solution.npz"
+    run = background.begin(background.Wanted(solving.request_again(bpy.context), bpy.context.scene.session_uid))
+    try:
+        run.job.cancel()
+        text = take.read_text(encoding="utf-8")
+        take.write_text("[take", encoding="utf-8")
+        os.utime(file, ns=(1, 1))
+        show_newest(run)
+        assert newer() and "take.toml" in status.again_problem and "\n" not in status.again_problem
+        status.again_problem = ""
+        show_newest(run)
+        assert status.again_problem == ""
+        os.utime(file, ns=(2, 2))  # a newer one is tried again
+        show_newest(run)
+        assert newer() and status.again_problem
+        take.write_text(text, encoding="utf-8")
+        os.utime(file, ns=(3, 3))
+        show_newest(run)
+        assert not newer() and status.again_problem == ""
+    finally:
+        background.end_all()
+
+
+def test_warnings_stand_in_the_panel_and_follow_the_reports(take):
+    known, report = bpy.context.scene.sightline, take.parent / "take_sightline" / "report.json"
+    assert known.warnings == "\n".join(read_warnings(report.parent))
+    told = json.loads(report.read_text(encoding="utf-8")) | {"warnings": ["first\n  line", "second"]}
+    report.write_text(json.dumps(told), encoding="utf-8")
+    solving.reports_written(bpy.context.scene, solving.request_again(bpy.context))
+    assert known.warnings == "first line\nsecond"

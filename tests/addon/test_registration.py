@@ -11,7 +11,8 @@ from sightline import addon
 from sightline.addon import properties
 from sightline.addon.host import parts
 from sightline.addon.host.scene import TakeInfo, build_scene
-from sightline.inference.config import SolveSettings, settings_from
+from sightline.addon.setting_words import CHOICE_WORDS, SETTING_WORDS
+from sightline.inference.config import CHOICES, SolveSettings, settings_from
 from sightline.inference.take import parse_overrides
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -27,18 +28,35 @@ def test_ten_times_in_a_row():
     assert {name: len(getattr(bpy.app.handlers, name)) for name, _ in addon._HANDLERS} == before
 
 
+def another(name, value):
+    """Another value of a setting."""
+    if name in CHOICES:
+        return next(choice for choice in CHOICES[name] if choice != value)
+    change = {bool: lambda v: not v, int: lambda v: v + 1, float: lambda v: v + 0.25, str: lambda v: v + "x y"}
+    return change[type(value)](value)
+
+
+def test_every_setting_and_choice_says_what_it_means(registered):
+    """In a tooltip; and nothing is described that is no setting."""
+    stages = {stage.name: getattr(SolveSettings(), stage.name) for stage in dataclasses.fields(SolveSettings)}
+    assert {name: {f.name for f in dataclasses.fields(stage)} for name, stage in stages.items()} == {
+        name: set(words) for name, words in SETTING_WORDS.items()
+    }
+    assert {name: set(CHOICES[name]) for name in CHOICES if name != "provider"} == {
+        name: set(words) for name, words in CHOICE_WORDS.items() if name != "provider"
+    }
+    group = bpy.context.scene.sightline.settings.bl_rna.properties
+    assert group["motion__contacts"].description == SETTING_WORDS["motion"]["contacts"]
+    assert [item.identifier for item in group["motion__contacts"].enum_items] == list(CHOICES["contacts"])
+
+
 def test_every_setting_has_a_property_and_comes_back(registered):
     group = bpy.context.scene.sightline.settings
     assert properties.read_settings(group) == SolveSettings()
     changed = {}
     for stage in dataclasses.fields(SolveSettings):
         values = getattr(SolveSettings(), stage.name)
-        other = {
-            f.name: {bool: lambda v: not v, int: lambda v: v + 1, float: lambda v: v + 0.25, str: lambda v: v + "x y"}[
-                type(getattr(values, f.name))
-            ](getattr(values, f.name))
-            for f in dataclasses.fields(values)
-        }
+        other = {f.name: another(f.name, getattr(values, f.name)) for f in dataclasses.fields(values)}
         changed[stage.name] = dataclasses.replace(values, **other)
     wanted = SolveSettings(**changed)
     properties.write_settings(group, wanted)

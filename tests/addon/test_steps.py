@@ -66,7 +66,9 @@ def test_the_same_video_is_added_once_and_a_broken_one_says_why(known, folder):
         write_scene_take(bpy.context)
     known.view_index = 1
     bpy.ops.sightline.remove_video()
-    assert missing_footage(bpy.context.scene) == "Add the videos of two cameras or more"
+    assert missing_footage(bpy.context.scene) == ""
+    bpy.ops.sightline.remove_video()
+    assert missing_footage(bpy.context.scene) == "Add the videos of the cameras"
 
 
 def test_a_video_that_was_moved_is_noticed(known, folder):
