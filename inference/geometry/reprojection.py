@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from types import ModuleType
-from typing import ClassVar, NamedTuple
+from typing import ClassVar, NamedTuple, Protocol
 
 import numpy as np
 
@@ -23,6 +23,7 @@ from .acceleration import loops_for
 from .projection import distort_jacobian, undistort_points
 
 NEAREST_M = 0.01  # points closer to a camera plane, or behind it, get the residual of this depth: never small
+_BLOCK = 16_384  # points at a time: the work arrays stay small
 SYMMETRIC = np.array([[0, 1, 2], [1, 3, 4], [2, 4, 5]])
 
 
@@ -48,6 +49,29 @@ class Rays:
     def scaled(self, variance_scale: FloatArray) -> Rays:
         """The same with all covariances multiplied, (V, N)."""
         return replace(self, **{key: getattr(self, key) / variance_scale for key in ("uu", "uv", "vv")})
+
+
+class PointRays(Protocol):
+    """N points' keypoints in V views, kept in any way; `Rays` of some of them on demand."""
+
+    @property
+    def R(self) -> FloatArray:
+        """(V, 3, 3) of the cameras."""
+        ...
+
+    @property
+    def t(self) -> FloatArray:
+        """(V, 3) m."""
+        ...
+
+    @property
+    def seen(self) -> BoolArray:
+        """(V, N)."""
+        ...
+
+    def take(self, index: IntArray | slice) -> Rays:
+        """Some of the points."""
+        ...
 
 
 class Residual(NamedTuple):
@@ -118,26 +142,28 @@ def _one_view(
     """Set (5, N) normalised u, v and their precision's uu, uv, vv; 0 where not seen."""
     xy, covariance = keypoints.xy.reshape(-1, 2), keypoints.covariance.reshape(-1, 2, 2)
     seen = np.isfinite(xy[:, 0]) & np.isfinite(xy[:, 1]) & (keypoints.score.reshape(-1) >= min_score)
-    polynomial = lens.distortion_model == "opencv" and not lens.distortion[8:].any()
-    if loops is not None and polynomial:
+    if loops is not None and lens.distortion_model == "opencv" and not lens.distortion[8:].any():
         if loops.undistort_with_precision(lens, xy, covariance, seen, out) >= 0:
             _check_covariances(keypoints, covariance, seen)
         return
     _check_covariances(keypoints, covariance, seen)
     out[:] = 0.0
-    out[:, seen] = _undistort_with_precision(lens, xy[seen], covariance[seen])
+    for start in range(0, len(xy), _BLOCK):
+        block = start + np.flatnonzero(seen[start : start + _BLOCK])
+        out[:, block] = _undistort_with_precision(lens, xy[block], covariance[block])
     out[:, ~np.isfinite(out[0])] = 0.0
 
 
 def _check_covariances(keypoints: Keypoints2D, covariance: FloatArray, seen: BoolArray) -> None:
-    (xx, xy), (yx, yy) = covariance.transpose(1, 2, 0)
-    wrong = seen & ~((xx > 0) & (xx * yy - xy * yx > 0))
-    if wrong.any():
-        t, _, j = np.unravel_index(wrong.argmax(), keypoints.score.shape)
-        raise InputError(
-            f"view {keypoints.view!r}, frame {t}, {keypoints.joint_names[j]}: the keypoint's covariance is not "
-            "positive definite; repair the keypoints or leave this one out"
-        )
+    for start in range(0, len(seen), _BLOCK):
+        (xx, xy), (yx, yy) = covariance[start : start + _BLOCK].transpose(1, 2, 0)
+        wrong = seen[start : start + _BLOCK] & ~((xx > 0) & (xx * yy - xy * yx > 0))
+        if wrong.any():
+            t, _, j = np.unravel_index(start + wrong.argmax(), keypoints.score.shape)
+            raise InputError(
+                f"view {keypoints.view!r}, frame {t}, {keypoints.joint_names[j]}: the keypoint's covariance is not "
+                "positive definite; repair the keypoints or leave this one out"
+            )
 
 
 def _undistort_with_precision(lens: Intrinsics, xy: FloatArray, covariance: FloatArray) -> FloatArray:
@@ -218,7 +244,7 @@ def compact_matrix(matrix: FloatArray) -> FloatArray:
     return np.moveaxis(matrix[:, [0, 0, 0, 1, 1, 2], [0, 1, 2, 1, 2, 2]], -1, 0)
 
 
-def camera_slopes(rays: Rays, view: int, points: FloatArray) -> tuple[FloatArray, FloatArray]:
+def camera_slopes(rays: PointRays, view: int, points: FloatArray) -> tuple[FloatArray, FloatArray]:
     """Derivatives (6, N) of predicted u and v by the camera's rotation vector (left, camera axes) and t."""
     turned = rays.R[view] @ points
     x, y, z = turned + rays.t[view][:, None]

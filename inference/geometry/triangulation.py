@@ -6,6 +6,7 @@ the points; what their residuals say about the keypoints' noise scales the covar
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -92,7 +93,7 @@ def triangulate(
         judged(found, extra, limits, (points[block], covariance[block], flag[block]))
         reason[block] = _REASONS[flag[block], np.minimum(found.seen, 3)]
 
-    with ThreadPoolExecutor() as pool:
+    with ThreadPoolExecutor(os.cpu_count()) as pool:  # more would only add work arrays
         list(pool.map(solve, range(0, count, _BLOCK)))
     if _in_one_place(rig):
         points[:], covariance[:], flag[:] = np.nan, np.nan, Flag.UNOBSERVED

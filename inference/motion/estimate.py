@@ -9,6 +9,7 @@ errors and cameras leave; finally constant bone lengths and rotations (`kinemati
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -28,12 +29,13 @@ from .flags import solved_flags
 from .limits import within_limits
 from .planting import PathErrors, Planted, plant, slides
 from .posterior import Problem, steps
+from .reading import Reading, Scaled, blocks
 from .rotation_covariance import rotation_covariance
 from .skeleton import anatomical, build_skeleton, joint_sources, mirrored_bones, rest_lengths
 from .smoothing import MEMORYLESS, interpolate, smooth_paths, white_surrogate
 from .splines import choose_knots, response_time
 from .standing import Bones, Standing, camera_shifts, corrected, joint_covariance, no_standing, update
-from .swaps import LimbFact, limb_facts, unswapped, without_stray_limbs
+from .swaps import LimbFact, exchanged_joints, exchanged_limbs, limb_facts, stray_limbs
 
 _FREE_M = 10.0  # bone sigma of the first step, which measures the bones
 _BONE_SIGMAS_M = (0.0, 0.0)  # of the steps after it, at least the setting
@@ -139,13 +141,16 @@ def _tell(report: SolveReport, person: int, rig: CameraRig, told: _Told, setting
 
 
 def _together(
-    people: list[tuple[FloatArray | IntArray, ...]], skeleton: Skeleton, times: FloatArray
+    people: list[deque[FloatArray | IntArray]], skeleton: Skeleton, times: FloatArray
 ) -> tuple[Keypoints3D, SkeletonMotion]:
     if not people:
         raise DegenerateError("there is nobody to solve: no person was found")
-    xyz, covariance, flag, reason, root, root_rotation, local, lengths, turning = (
-        np.stack(parts, axis=0 if parts[0].ndim == 1 else 1) for parts in zip(*people, strict=True)
-    )
+    stacked = []
+    for _ in range(len(people[0])):  # each person's array goes as soon as it stands beside the others'
+        parts = [person.popleft() for person in people]
+        stacked.append(np.stack(parts, axis=0 if parts[0].ndim == 1 else 1))
+        stacked[-1].flags.writeable = False  # nobody else holds it: it need not be copied
+    xyz, covariance, flag, reason, root, root_rotation, local, lengths, turning = stacked
     solved = Keypoints3D(skeleton.joint_names, times, xyz, covariance, flag, reason=reason)
     return solved, SkeletonMotion(skeleton, times, root, root_rotation, local, lengths, turning)
 
@@ -169,44 +174,78 @@ def _slot(view: Keypoints2D, index: int) -> Keypoints2D:
     return replace(view, xy=view.xy[:, part], covariance=view.covariance[:, part], score=view.score[:, part])
 
 
+@dataclass(frozen=True, eq=False)
+class _Posterior:
+    """What the whole take says of one person, before the joints are made a rigid skeleton; S joints of the skeleton."""
+
+    joints: Keypoints3D  # of the skeleton; NaN where they are not sure
+    xyz: FloatArray  # (T, S, 3) m, sure or not
+    errors: PathErrors
+    lengths: FloatArray  # (B,) m, of all bones
+    bony: BoolArray  # (B,) whose length was measured
+    names: tuple[str, ...]  # of the layout's joints J that were ever triangulated
+    sources: FloatArray  # (S, J)
+    views: IntArray  # (T, J) how many show it
+    limbs: list[LimbFact]
+    cameras: tuple[FloatArray, FloatArray]  # as `camera_shifts`
+
+
 def _one_person(
     raw: Keypoints3D, rig: CameraRig, views: Sequence[Keypoints2D], settings: MotionSettings, skeleton: Skeleton
-) -> tuple[tuple[FloatArray | IntArray, ...], _Told]:
+) -> tuple[deque[FloatArray | IntArray], _Told]:
     """Arrays of one person, as `_together` takes them, and what is to be told."""
+    found = _posterior(raw, rig, views, settings, skeleton)
+    feet = _planted(found.joints, skeleton, rig, settings, found.errors)
+    rigid = kinematics.nearest_rigid(skeleton, feet.xyz, feet.stiff, found.lengths, found.bony)
+    sure = found.joints.observed[:, 0]
+    off = rigid - np.where(sure[..., None], feet.xyz, found.xyz)
+    near = ~(np.linalg.norm(off, axis=-1) > _UNLIKE_M)
+    where = [raw.joint_names.index(name) for name in found.names]
+    single = raw.flag[:, 0, where], raw.reason[:, 0, where]
+    flags = solved_flags(single, found.views, found.sources, sure, near)
+    sure = sure & near
+    covariance = np.where(sure[..., None, None], feet.covariance, np.nan)
+    covariance += off[..., :, None] * off[..., None, :]  # to make the skeleton rigid: off by as much, in part
+    slid = slides(feet.rests, skeleton.joint_names, raw.timestamps_s, found.xyz, rigid)
+    told, sources = _Told(found.limbs, slid, found.cameras), found.sources
+    lengths = found.lengths
+    del found, feet, off
+    root, local = kinematics.bone_rotations(skeleton, rigid, raw.timestamps_s)
+    every = max(int(_CHANGES_S / _step(raw.timestamps_s)), 1)
+    turning = rotation_covariance(skeleton, rigid, root, local, covariance, sources, every)
+    xyz = np.where(sure[..., None], rigid, np.nan)
+    return deque((xyz, covariance, *flags, rigid[:, 0].copy(), root, local, lengths, turning)), told
+
+
+def _posterior(
+    raw: Keypoints3D, rig: CameraRig, views: Sequence[Keypoints2D], settings: MotionSettings, skeleton: Skeleton
+) -> _Posterior:
+    """The estimate over the whole take, and what it tells of views and cameras."""
     person = _start(raw, rig, views, settings, skeleton)
     person = _improved(person, _FREE_M)
     person = replace(person, looseness=_looseness(person))
     person = replace(person, problem=replace(person.problem, lengths=_measured_lengths(person)[0]))
     for sigma in _BONE_SIGMAS_M:
         person = _settled(_improved(person, max(sigma, settings.bone_sigma_m)))
+    person = replace(person, problem=replace(person.problem, rays=_observed(person)))
     joints, covariance, changing = _with_covariance(person)
     known = person.sources.any(axis=1)
-    xyz = person.sources @ joints
-    largest = np.linalg.eigvalsh(np.where(known[:, None, None], covariance, np.eye(3)))[..., 2]
-    sure = known & (largest <= settings.max_sigma_m**2)
+    covariance[:, ~known] = np.eye(3)
+    sure = known & (np.linalg.eigvalsh(covariance)[..., 2] <= settings.max_sigma_m**2)
     lengths = _all_lengths(person, skeleton)
-    bony = np.isin(np.arange(len(lengths)), person.bone_numbers)
-    solved = _of_one(skeleton, raw.timestamps_s, xyz, covariance, sure)
-    errors = PathErrors(changing, person.sources @ person.problem.density)
-    feet = _planted(solved, skeleton, rig, settings, errors)
-    before, xyz, covariance = xyz, np.where(sure[..., None], feet.xyz, xyz), feet.covariance
-    rigid = kinematics.nearest_rigid(skeleton, feet.xyz, feet.stiff, lengths, bony)
-    near = ~(np.linalg.norm(rigid - xyz, axis=-1) > _UNLIKE_M)
-    where = [raw.joint_names.index(name) for name in person.names]
-    seen = person.rays.seen.reshape(-1, *joints.shape[:2]).sum(axis=0)
-    flags = solved_flags((raw.flag[:, 0, where], raw.reason[:, 0, where]), seen, person.sources, sure, near)
-    sure &= near
-    moved = np.where(sure[..., None], rigid - xyz, 0.0)  # to make the skeleton rigid: off by as much, in part
-    covariance = covariance + moved[..., :, None] * moved[..., None, :]
-    covariance = np.where(sure[..., None, None], covariance, np.nan)
-    root, local = kinematics.bone_rotations(skeleton, rigid, raw.timestamps_s)
-    every = max(int(_CHANGES_S / _step(raw.timestamps_s)), 1)
-    turning = rotation_covariance(skeleton, rigid, root, local, covariance, person.sources, every)
-    limbs = limb_facts(_detected(person), joints, person.names, person.problem.nu)
-    xyz = np.where(sure[..., None], rigid, np.nan)
-    slid = slides(feet.rests, skeleton.joint_names, raw.timestamps_s, before, rigid)
-    told = _Told(limbs, slid, camera_shifts(person.standing, person.problem.rays, joints))
-    return (xyz, covariance, *flags, rigid[:, 0], root, local, lengths, turning), told
+    xyz = person.sources @ joints
+    return _Posterior(
+        joints=_of_one(skeleton, raw.timestamps_s, xyz, covariance, sure),
+        xyz=xyz,
+        errors=PathErrors(changing, person.sources @ person.problem.density),
+        lengths=lengths,
+        bony=np.isin(np.arange(len(lengths)), person.bone_numbers),
+        names=person.names,
+        sources=person.sources,
+        views=person.rays.seen.reshape(-1, *joints.shape[:2]).sum(axis=0),
+        limbs=limb_facts(_detected(person), joints, person.names, person.problem.nu),
+        cameras=camera_shifts(person.standing, person.problem.rays, joints),
+    )
 
 
 def _planted(
@@ -241,7 +280,10 @@ def _start(
         )
     names = tuple(name for name, used in zip(raw.joint_names, active, strict=True) if used)
     rays = rays_from_keypoints(rig, views, settings.min_score)
-    rays = rays.take(np.arange(rays.u.shape[1]).reshape(len(times), -1)[:, active].ravel())
+    if not active.all():
+        rays = rays.take(np.arange(rays.u.shape[1]).reshape(len(times), -1)[:, active].ravel())
+    kept = {"u": rays.u.copy(), "v": rays.v.copy()}  # as long as the estimate: without the block they are parts of
+    rays = replace(rays, **kept, **{key: getattr(rays, key).astype(np.float32) for key in ("uu", "uv", "vv")})
     sources = joint_sources(skeleton, raw.joint_names)
     sources = np.where((sources[:, ~active] == 0).all(axis=1, keepdims=True), sources, 0.0)[:, active]
     complete = sources.any(axis=1)
@@ -252,7 +294,8 @@ def _start(
     standing = no_standing(rays, joints, mirror, rig.covariance)
     noise = keypoint_noise(rays, points.shape[:1] + (1,) + points.shape[1:2], nu)
     unbound = Bones(np.zeros((0, len(names))), np.zeros(0), np.zeros(0), np.zeros(0, np.int64))
-    standing = update(standing, _single(rays, noise, nu), joints, unbound, times, noise.independent, nu)
+    single = Scaled(rays, curvature_factor(nu) * noise.variance)
+    standing = update(standing, single, joints, unbound, times, noise.independent, nu)
     noise = keypoint_noise(corrected(rays, standing), points.shape[:1] + (1,) + points.shape[1:2], nu)
     sigma = np.sqrt(np.trace(covariance, axis1=-2, axis2=-1) / 3)
     paths, density = smooth_paths(points, sigma, times, noise.memory)
@@ -302,12 +345,6 @@ def _mirrored(numbers: IntArray, skeleton: Skeleton) -> IntArray:
     return np.array([where.get(o, where[b]) for b, o in zip(numbers, other, strict=True)], dtype=np.int64)
 
 
-def _single(rays: Rays, noise: KeypointNoise, nu: float) -> Rays:
-    """The rays with the covariance of single keypoints as measured."""
-    frames = rays.u.shape[1] // noise.variance.shape[1]
-    return rays.scaled(curvature_factor(nu) * np.tile(noise.variance, frames))
-
-
 def _smoother(
     noise: KeypointNoise,
     averaged: FloatArray,  # (J,) frames that the smoother averages over
@@ -331,17 +368,18 @@ def _improved(person: _Person, bone_sigma: float) -> _Person:
     return replace(person, problem=problem, joints=moved)
 
 
-def _detected(person: _Person) -> Rays:
+def _detected(person: _Person) -> Scaled:
     """The rays as detected, with covariances that stand for the memory."""
     scale = curvature_factor(person.problem.nu) * person.noise.variance * person.problem.surrogate
-    return person.rays.scaled(np.tile(scale, len(person.problem.times)))
+    return Scaled(person.rays, scale)
 
 
-def _observed(person: _Person) -> Rays:
+def _observed(person: _Person) -> Reading:
     """The same with limbs exchanged back, standing errors taken off, and without limbs that stray."""
-    points = person.joints.reshape(-1, 3).T
-    rays = corrected(unswapped(_detected(person), points, person.names, person.problem.nu)[0], person.standing)
-    return without_stray_limbs(rays, person.joints, person.names, person.problem.surrogate)
+    detected, names = _detected(person), person.names
+    limbs = exchanged_limbs(detected, person.joints, names, person.problem.nu)
+    reading = Reading.of(detected, names, exchanged_joints(limbs, names), person.standing)
+    return reading.without(stray_limbs(reading, person.joints, names, person.problem.surrogate))
 
 
 def _settled(person: _Person) -> _Person:
@@ -359,9 +397,9 @@ def _bones(person: _Person) -> Bones:
     return Bones(person.problem.bones, person.problem.lengths, person.problem.bone_sigma, person.mirror)
 
 
-def _plain(person: _Person) -> Rays:
+def _plain(person: _Person) -> Scaled:
     """The problem's rays with the covariance of single keypoints."""
-    return person.problem.rays.scaled(np.tile(1 / person.problem.surrogate, len(person.problem.times)))
+    return Scaled(person.problem.rays, 1 / person.problem.surrogate)
 
 
 def _measured_lengths(person: _Person) -> tuple[FloatArray, FloatArray]:
@@ -399,25 +437,24 @@ def _with_covariance(person: _Person) -> tuple[FloatArray, FloatArray, FloatArra
 
     With it (S,) m² per axis, the median of that part of it that changes in time.
     """
-    person = replace(person, problem=replace(person.problem, rays=_observed(person)))
     problem, joints = person.problem, person.joints.copy()
     first = person.sources.argmax(axis=1)
     second = person.sources.shape[1] - 1 - person.sources[:, ::-1].argmax(axis=1)
     covariance = np.empty((len(joints), len(first), 3, 3))
-    for frames, step, full in steps(problem, person.joints, covariance=True):
-        assert full is not None, "steps gives covariance when asked to"
+    couples = np.concatenate([np.stack(c, axis=1) for c in ((first, first), (first, second), (second, second))])
+    honesty = np.sqrt(person.honesty[couples].prod(axis=1))[:, None, None]
+    for frames, step, shared in steps(problem, person.joints, couples):
+        assert shared is not None, "steps gives covariance when asked to"
         joints[frames] += step
-        square = full.reshape(len(step), step.shape[1], 3, step.shape[1], 3)
-        square = square * np.sqrt(np.outer(person.honesty, person.honesty))[:, None, :, None]
-        pairs = ((first, first), (first, second), (second, first), (second, second))
-        covariance[frames] = sum(square[:, a, :, b].swapaxes(0, 1) for a, b in pairs) / 4
+        own, across, other = np.split(shared * honesty, 3, axis=1)
+        covariance[frames] = (own + across + across.swapaxes(-1, -2) + other) / 4
     joints = _bound(problem, joints)
     changing = np.median(np.trace(covariance, axis1=-2, axis2=-1), axis=0) / 3
-    covariance = _bridged(person, joints, covariance)
-    standing = joint_covariance(
+    _bridge(person, joints, covariance)
+    covariance += joint_covariance(
         person.standing, _plain(person), joints, _bones(person), problem.times, problem.nu, person.sources
     )
-    return joints, covariance + standing, changing
+    return joints, covariance, changing
 
 
 def _bound(problem: Problem, joints: FloatArray) -> FloatArray:
@@ -437,25 +474,26 @@ def _bound(problem: Problem, joints: FloatArray) -> FloatArray:
     return joints
 
 
-def _bridged(person: _Person, joints: FloatArray, covariance: FloatArray) -> FloatArray:
-    """The covariance (T, S, 3, 3) of the skeleton's joints, enlarged where they were bridged."""
+def _bridge(person: _Person, joints: FloatArray, covariance: FloatArray) -> None:
+    """Enlarge the covariance (T, S, 3, 3) of the skeleton's joints where they were bridged."""
     problem = person.problem
-    points = joints.reshape(-1, 3).T
-    shape = (-1, *problem.shape)
-    views = (problem.rays.seen & (squared_distances(problem.rays, points) < _WILD)).reshape(shape)
-    count = views.sum(axis=0)
-    factors = bridge_factors(joints, count > 1, problem.times, problem.density)
+    shape = (len(problem.rays.R), *problem.shape)
+    views = np.empty(shape, bool)
+    for frames, points in blocks(joints):
+        delta = squared_distances(problem.rays.take(points), joints[frames].reshape(-1, 3).T)
+        views[:, frames] = delta.reshape(shape[0], -1, shape[2]) < _WILD
+    views &= problem.rays.seen.reshape(shape)
+    factors = bridge_factors(joints, views.sum(axis=0) > 1, problem.times, problem.density)
     centres = -np.einsum("vji,vj->vi", problem.rays.R, problem.rays.t)
-    rays = joints - centres[:, None, None]
-    rays /= np.linalg.norm(rays, axis=-1, keepdims=True)
-    result = np.empty_like(covariance)
+
+    def bridged(row: int, joint: int) -> FloatArray:
+        rays = joints[:, joint] - centres[:, None]
+        rays /= np.linalg.norm(rays, axis=-1, keepdims=True)
+        parts = (covariance[:, row, None], views[:, :, joint, None], rays[:, :, None])
+        return bridged_covariance(*parts, [factors[joint]], problem.times)[:, 0]
+
     for row, source in enumerate(person.sources):  # few joints; a derived one takes the wider of its sources' bridges
-        parts = [
-            bridged_covariance(
-                covariance[:, row, None], views[:, :, j, None], rays[:, :, j, None], [factors[j]], problem.times
-            )[:, 0]
-            for j in np.flatnonzero(source)
-        ]
-        larger = np.argmax([np.trace(part, axis1=-2, axis2=-1) for part in parts], axis=0) if parts else None
-        result[:, row] = covariance[:, row] if larger is None else np.stack(parts)[larger, np.arange(len(result))]
-    return result
+        found = [bridged(row, joint) for joint in np.flatnonzero(source)]
+        if found:
+            larger = np.argmax([np.trace(part, axis1=-2, axis2=-1) for part in found], axis=0)
+            covariance[:, row] = np.stack(found)[larger, np.arange(len(joints))]

@@ -15,7 +15,7 @@ import numpy as np
 from scipy import sparse
 
 from ..geometry.keypoint_noise import whitened_residuals
-from ..geometry.reprojection import Rays, residual
+from ..geometry.reprojection import PointRays, Rays, residual
 from ..geometry.triangulation import robust_weight
 from ..shapes import FloatArray, IntArray
 from .block_tridiagonal import Blocks, Stretch, solve_stretches
@@ -42,7 +42,7 @@ for _number, (_i, _j) in enumerate(_BELOW):
 class Problem:
     """What is known about one person; frames T, joints J of the layout that were seen at all, bones B."""
 
-    rays: Rays  # T·J points; covariances include the measured noise
+    rays: PointRays  # T·J points; covariances include the measured noise
     times: FloatArray  # (T,) s
     nu: float  # degrees of freedom of keypoint errors
     knots: FloatArray  # (K + 1,) s, of the splines
@@ -77,11 +77,11 @@ class _Pairs:
 def steps(
     problem: Problem,
     joints: FloatArray,  # (T, J, 3)
-    covariance: bool = False,
+    couples: IntArray | None = None,  # (C, 2) numbers of joints
 ) -> Iterator[tuple[slice, FloatArray, FloatArray | None]]:
     """One Gauss-Newton step over the take, stretch by stretch.
 
-    With ``covariance`` the t likelihood's observed curvature takes the place of its weights.
+    With ``couples`` the t likelihood's observed curvature takes the place of its weights.
 
     Convention:
         everything before a stretch counts, and of what follows it as many knots as matter: against one stretch over
@@ -90,15 +90,17 @@ def steps(
     Args:
         problem: the terms.
         joints: where to linearise.
-        covariance: whether to give the joint covariance of each frame's joints.
+        couples: joints, twice the same or two, whose covariance in the same frame is wanted.
 
     Yields:
-        Frames, their step (n, J, 3), and (n, 3J, 3J) covariance or None.
+        Frames, their step (n, J, 3), and the couples' covariance (n, C, 3, 3), rows of the first joint, or None.
     """
     spline = spline_basis(problem.times, problem.knots)
     coefficients = fitted_coefficients(spline, joints)
-    points = spline.values(coefficients)
-    systems = [_System(problem, spline, coefficients, points, pairs, covariance) for pairs in _components(problem)]
+    covariance = couples is not None
+    systems = [
+        _System(problem, spline, coefficients[:, pairs.joints], pairs, covariance) for pairs in _components(problem)
+    ]
     cells = -(-(len(problem.knots) - 1) // _BLOCK)
     bounds = _bounds(problem, spline, cells)
     edges = np.searchsorted(spline.first // _BLOCK, np.arange(cells + 1))
@@ -109,15 +111,16 @@ def steps(
     for (start, stop, _), *parts in zip(bounds, *solutions, strict=True):
         frames = slice(edges[start], edges[stop])
         moved = np.empty((edges[stop] - edges[start], count, 3))
-        full = np.zeros((len(moved), count, 3, count, 3)) if covariance else None
+        shared = None if couples is None else np.zeros((len(moved), len(couples), 3, 3))
         for system, part in zip(systems, parts, strict=True):
             chosen = system.pairs.joints
             moved[:, chosen] = _path(spline, frames, part).reshape(len(moved), -1, 3)
-            if full is not None:
-                own = _marginals(spline, edges[start : stop + 1], part).reshape(len(moved), len(chosen), 3, -1, 3)
-                full[:, chosen[:, None], :, chosen] = own.transpose(1, 3, 0, 2, 4)
-        moved += points[frames] - joints[frames]
-        yield frames, moved, None if full is None else full.reshape(len(moved), 3 * count, 3 * count)
+            if couples is not None and shared is not None:
+                own = np.isin(couples, chosen).all(axis=1)  # joints of different groups are independent
+                among = np.searchsorted(chosen, couples[own])
+                shared[:, own] = _marginals(spline, edges[start : stop + 1], part, among)
+        moved += spline.values(coefficients, frames) - joints[frames]
+        yield frames, moved, shared
 
 
 def _components(problem: Problem) -> list[_Pairs]:
@@ -162,15 +165,17 @@ def _path(spline: Spline, frames: slice, part: Stretch) -> FloatArray:
     return np.einsum("ti,tis->ts", weight, coefficients[first[:, None] + np.arange(ORDER)])
 
 
-def _marginals(spline: Spline, edges: IntArray, part: Stretch) -> FloatArray:
-    """(n, size, size) covariance at the frames between the edges of the stretch's cells."""
+def _marginals(spline: Spline, edges: IntArray, part: Stretch, couples: IntArray) -> FloatArray:
+    """(n, C, 3, 3) covariance of couples (C, 2) of joints at the frames between the edges of the stretch's cells."""
     assert part.inverse is not None and part.beside is not None, "solve_stretches gives them when asked to"
-    size = part.inverse.shape[1] // _BLOCK
-    window = np.empty((2, _BLOCK, 2, _BLOCK, size, size))
+    size, axis = part.inverse.shape[1] // _BLOCK, np.arange(3)
+    row = (3 * couples[:, 0, None] + axis)[:, :, None]
+    column = (3 * couples[:, 1, None] + axis)[:, None, :]
+    window = np.empty((2, _BLOCK, 2, _BLOCK, 9 * len(couples)))
     frames = np.arange(edges[0], edges[-1])
     weights = np.zeros((len(frames), 2 * _BLOCK))
     np.put_along_axis(weights, spline.first[frames, None] % _BLOCK + np.arange(ORDER), spline.weight[frames], axis=1)
-    result = np.empty((len(frames), size, size))
+    result = np.empty((len(frames), 9 * len(couples)))
     for cell, (low, high) in enumerate(zip(edges[:-1] - edges[0], edges[1:] - edges[0], strict=True)):
         corner = part.beside[cell]
         for a, b, block in (
@@ -179,11 +184,12 @@ def _marginals(spline: Spline, edges: IntArray, part: Stretch) -> FloatArray:
             (1, 0, corner.T),
             (1, 1, part.inverse[cell + 1]),
         ):
-            window[a, :, b] = block.reshape(_BLOCK, size, _BLOCK, size).transpose(0, 2, 1, 3)
+            parts = block.reshape(_BLOCK, size, _BLOCK, size).transpose(0, 2, 1, 3)
+            window[a, :, b] = parts[:, :, row, column].reshape(_BLOCK, _BLOCK, -1)
         w = weights[low:high]
         products = (w[:, :, None] * w[:, None]).reshape(len(w), -1)
-        result[low:high] = (products @ window.reshape(-1, size * size)).reshape(-1, size, size)
-    return result
+        result[low:high] = products @ window.reshape(-1, result.shape[1])
+    return result.reshape(len(result), len(couples), 3, 3)
 
 
 @dataclass(frozen=True, eq=False)
@@ -192,8 +198,7 @@ class _System:
 
     problem: Problem
     spline: Spline
-    coefficients: FloatArray  # (N, J, 3) where it is linearised
-    points: FloatArray  # (T, J, 3) the same at the frames
+    coefficients: FloatArray  # (N, joints, 3) where it is linearised
     pairs: _Pairs
     curvature: bool
 
@@ -220,7 +225,7 @@ class _System:
         right = design @ pull.reshape(len(pull), -1)
         low, high = start * _BLOCK, min((start + rows) * _BLOCK, self.spline.count)
         chosen, bands = self.pairs.joints, self.spline.jerk
-        x = self.coefficients[:, chosen] / self.problem.density[chosen, None]
+        x = self.coefficients / self.problem.density[chosen, None]
         own = np.arange(low, high)
         held = bands[0, own, None, None] * x[own]
         for lag in range(1, ORDER):
@@ -247,11 +252,12 @@ class _System:
     def _frame_terms(self, low: int, high: int) -> tuple[FloatArray, FloatArray]:
         """Information (n, P, 3, 3) of the pairs and pull (n, joints, 3) at frames low … high - 1."""
         pairs, problem = self.pairs, self.problem
-        own, pull = _data_terms(problem, self.points, (low, high), pairs.joints, self.curvature)
+        points = self.spline.values(self.coefficients, slice(low, high))
+        own, pull = _data_terms(problem, points, low, pairs.joints, self.curvature)
         if not len(pairs.bones):
             return own, pull
         edges = problem.bones[pairs.bones][:, pairs.joints]
-        vectors = edges @ self.points[low:high, pairs.joints]
+        vectors = edges @ points
         length = np.maximum(np.linalg.norm(vectors, axis=-1), 1e-6)
         unit = vectors / length[..., None]
         outer = (unit[..., :, None] * unit[..., None, :]).reshape(*length.shape, 9)
@@ -294,17 +300,16 @@ def _scattered(compact: FloatArray, pairs: _Pairs) -> tuple[FloatArray, FloatArr
 
 
 def _data_terms(
-    problem: Problem, joints: FloatArray, frames: tuple[int, int], chosen: IntArray, curvature: bool
+    problem: Problem, joints: FloatArray, low: int, chosen: IntArray, curvature: bool
 ) -> tuple[FloatArray, FloatArray]:
-    """Information of the keypoints (n, joints, 3, 3), and their pull (n, joints, 3)."""
-    count = problem.shape[1]
-    low, high = frames
+    """Information of the keypoints on joints (n, chosen, 3) of frame ``low`` and later (…, 3, 3), and their pull."""
+    count, shape = problem.shape[1], joints.shape[:2]
+    high = low + shape[0]
     if len(chosen) == count:
         rays = problem.rays.take(slice(low * count, high * count))
     else:
         rays = problem.rays.take((np.arange(low, high)[:, None] * count + chosen).ravel())
-    points = joints[low:high, chosen].reshape(-1, 3).T
-    shape = (high - low, len(chosen))
+    points = joints.reshape(-1, 3).T
     error = whitened_residuals(rays, points).reshape(len(rays.R), *shape, 2)
     information, pull = np.zeros((*shape, 3, 3)), np.zeros((*shape, 3))
     for view in range(len(rays.R)):

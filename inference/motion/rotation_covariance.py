@@ -16,6 +16,7 @@ from ..geometry import rotation
 from ..shapes import FloatArray, check_shapes
 from ..types import Skeleton
 from .kinematics import PARENT_SHARE, Hint, carried_along, rest_frames, root_hints, turns_by_itself, twist_hint
+from .splines import interpolated
 
 GUESSED_TWIST = 0.5  # rad: how far a bone may be turned from where its parent carries it; stated, not measured
 _BLOCK = 500  # frames at once
@@ -62,20 +63,16 @@ def rotation_covariance(
     sure = known[:, 1:] & known[:, skeleton.parents[1:]]
     above = skeleton.bone_parents
     sure = sure & np.where(above >= 0, sure[:, above], True)
-    safe = np.where(known[..., None, None], covariance, 0.0)
     frames = np.arange(len(joints))
     at = np.unique(np.append(frames[:: every if sure.all() else 1], frames[-1:]))
-    result = np.empty((len(at), count, 3, 3))
+    found = np.empty((len(at), count, 3, 3))
     for start in range(0, len(at), _BLOCK):
         part = at[start : start + _BLOCK]
-        result[start : start + _BLOCK] = _propagated(
-            skeleton, joints[part], root[part], local[part], safe[part], sources
-        )
-    if len(at) < len(frames):
-        after = np.clip(np.searchsorted(at, frames), 1, len(at) - 1)
-        share = ((frames - at[after - 1]) / (at[after] - at[after - 1]))[:, None, None, None]
-        result = (1 - share) * result[after - 1] + share * result[after]
-    return np.where(sure[..., None, None], result, np.nan)
+        safe = np.where(known[part, :, None, None], covariance[part], 0.0)
+        found[start : start + _BLOCK] = _propagated(skeleton, joints[part], root[part], local[part], safe, sources)
+    result = interpolated(found, at, len(frames)) if len(at) < len(frames) else found
+    result[~sure] = np.nan
+    return result
 
 
 def _propagated(

@@ -18,6 +18,7 @@ from scipy.linalg import solveh_banded
 from ..shapes import FloatArray, IntArray
 
 ORDER = 4  # coefficients that a time touches
+_BLOCK = 1_000  # frames that are interpolated at once
 _JERK_RIDGE, _RIDGE = 1e-8, 1e-14  # relative: leave a path as it is, and decide what frames do not
 
 
@@ -118,3 +119,16 @@ def fitted_coefficients(
         matrix[lag, lag:] += gram.diagonal(-lag)
     right = design.T @ path.reshape(len(path), -1)
     return solveh_banded(lower_storage(matrix), right, lower=True).reshape(-1, *path.shape[1:])
+
+
+def interpolated(values: FloatArray, at: IntArray, frames: int) -> FloatArray:
+    """Linearly from the frames ``at`` (K, …), rising, to all frames (T, …), held outside."""
+    result = np.empty((frames, *values.shape[1:]))
+    for start in range(0, frames, _BLOCK):
+        frame = np.arange(start, min(start + _BLOCK, frames))
+        upper = np.clip(np.searchsorted(at, frame), min(1, len(at) - 1), len(at) - 1)
+        lower = np.maximum(upper - 1, 0)
+        share = np.clip((frame - at[lower]) / np.maximum(at[upper] - at[lower], 1), 0.0, 1.0)
+        share = share.reshape(-1, *(1,) * (values.ndim - 1))
+        result[frame] = (1 - share) * values[lower] + share * values[upper]
+    return result

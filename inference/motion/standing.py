@@ -22,10 +22,11 @@ from scipy.linalg import LinAlgError, cho_solve, cholesky
 
 from ..geometry import rotation
 from ..geometry.keypoint_noise import whitened_residuals
-from ..geometry.reprojection import Rays, camera_slopes
+from ..geometry.reprojection import PointRays, Rays, camera_slopes
 from ..geometry.triangulation import robust_weight
 from ..shapes import BoolArray, FloatArray, IntArray
 from .posterior import whitened_slope
+from .splines import interpolated
 
 _WINDOWS = 48  # places of the take at which the residuals are looked at
 _WINDOW_S, _WINDOW_FRAMES = 0.4, 5  # the joints' information is averaged over so long, on so many frames
@@ -148,11 +149,11 @@ def _unstated_cameras(rays: Rays, joints: FloatArray) -> FloatArray:
     return basis
 
 
-def corrected(rays: Rays, standing: Standing) -> Rays:
-    """Take the offsets off the keypoints and move the cameras as far as is known."""
-    views, count, _ = standing.shape
-    offset = np.where(rays.seen.reshape(views, -1, count)[..., None], standing.offset[:, None], 0.0)
-    offset = offset.reshape(views, -1, 2)
+def corrected(rays: Rays, standing: Standing, joint: IntArray | None = None) -> Rays:
+    """Take the offsets off the keypoints and move the cameras as far as is known; joint (N,) of each point."""
+    if joint is None:
+        joint = np.arange(rays.u.shape[1]) % standing.shape[1]
+    offset = np.where(rays.seen[..., None], standing.offset[:, joint], 0.0)
     turn = rotation.exp(standing.pose[:, :3])
     return replace(
         rays,
@@ -165,7 +166,7 @@ def corrected(rays: Rays, standing: Standing) -> Rays:
 
 def camera_shifts(
     standing: Standing,
-    rays: Rays,  # T·J points
+    rays: PointRays,  # for its cameras
     joints: FloatArray,  # (T, J, 3) m
 ) -> tuple[FloatArray, FloatArray]:
     """How far the corrections of the cameras move the person in their pictures, and how surely.
@@ -192,7 +193,7 @@ def camera_shifts(
 
 def update(
     standing: Standing,
-    rays: Rays,  # corrected by ``standing``; covariances of single keypoints
+    rays: PointRays,  # corrected by ``standing``; covariances of single keypoints
     joints: FloatArray,  # (T, J, 3) m
     bones: Bones,
     times: FloatArray,  # (T,) s
@@ -218,7 +219,7 @@ def update(
 
 def joint_covariance(
     standing: Standing,
-    rays: Rays,
+    rays: PointRays,
     joints: FloatArray,  # (T, J, 3) m
     bones: Bones,
     times: FloatArray,  # (T,) s
@@ -238,17 +239,7 @@ def joint_covariance(
         moved = moved.reshape(len(chosen), joints.shape[1], 3, -1)
         moved = np.einsum("sj,kjxn->ksxn", sources, moved)
         parts.append(moved @ moved.swapaxes(-1, -2))
-    return _interpolated(np.concatenate(parts), windows[:, windows.shape[1] // 2], len(times))
-
-
-def _interpolated(values: FloatArray, at: IntArray, frames: int) -> FloatArray:
-    """Linearly from the frames ``at`` (K, …) to all frames (T, …)."""
-    upper = np.clip(np.searchsorted(at, np.arange(frames)), 1 if len(at) > 1 else 0, len(at) - 1)
-    lower = np.maximum(upper - 1, 0)
-    width = np.maximum(at[upper] - at[lower], 1)
-    share = np.clip((np.arange(frames) - at[lower]) / width, 0.0, 1.0)
-    share = share.reshape(-1, *(1,) * (values.ndim - 1))
-    return (1 - share) * values[lower] + share * values[upper]
+    return interpolated(np.concatenate(parts), windows[:, windows.shape[1] // 2], len(times))
 
 
 def _windows(times: FloatArray, count: int) -> IntArray:
@@ -261,7 +252,9 @@ def _windows(times: FloatArray, count: int) -> IntArray:
     return np.clip(centres[:, None] + offsets, 0, frames - 1)
 
 
-def _terms(standing: Standing, rays: Rays, joints: FloatArray, bones: Bones, windows: IntArray, nu: float) -> _Terms:
+def _terms(
+    standing: Standing, rays: PointRays, joints: FloatArray, bones: Bones, windows: IntArray, nu: float
+) -> _Terms:
     views, count, edges = standing.shape
     knots, size = len(windows), len(standing.mean)
     tied = 3 * count
@@ -317,7 +310,7 @@ def _bone_rows(bones: Bones, joints: FloatArray) -> tuple[FloatArray, FloatArray
 
 
 def _view_terms(
-    rays: Rays, view: int, joints: FloatArray, windows: IntArray, nu: float
+    rays: PointRays, view: int, joints: FloatArray, windows: IntArray, nu: float
 ) -> tuple[FloatArray, FloatArray, float]:
     """One view on point, offset and camera, means of the windows: information (K, J, 11, 11), pull (K, J, 11).
 

@@ -8,14 +8,14 @@ happened is told per view and limb.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
-from ..geometry.reprojection import Rays, squared_distances
-from ..layouts import mirrored
-from ..shapes import BoolArray, FloatArray
+from ..geometry.reprojection import PointRays, Rays, squared_distances
+from ..shapes import BoolArray, FloatArray, IntArray
 from .foot_lock import runs
+from .reading import Reading, blocks, mirror_joints
 
 _LIMBS = {
     "arm": ("shoulder", "elbow", "wrist", "index", "pinky", "thumb"),
@@ -50,7 +50,7 @@ class LimbFact:
 
 
 def limb_facts(
-    rays: Rays,  # T·J points, as detected
+    rays: PointRays,  # T·J points, as detected
     joints: FloatArray,  # (T, J, 3) m
     joint_names: Sequence[str],
     nu: float,
@@ -62,10 +62,9 @@ def limb_facts(
         view shows of it lie more than 5 sigmas from their joints. Swaps are named from 0.4 % of the frames (and three
         of them), disagreement from 5 %.
     """
-    mended, swapped = unswapped(rays, joints.reshape(-1, 3).T, joint_names, nu)
-    shape = (len(rays.R), *joints.shape[:2])
-    far = (squared_distances(mended, joints.reshape(-1, 3).T) > _FAR).reshape(shape) & mended.seen.reshape(shape)
-    seen = mended.seen.reshape(shape)
+    swapped = exchanged_limbs(rays, joints, joint_names, nu)
+    mended = Reading.of(rays, joint_names, exchanged_joints(swapped, joint_names))
+    far, seen = _far(mended, joints), mended.seen.reshape(len(rays.R), *joints.shape[:2])
     found = []
     for number, (limb, members) in enumerate(_LIMBS.items()):
         sides = [
@@ -81,13 +80,13 @@ def limb_facts(
     return [fact for fact in found if _worth_telling(fact)]
 
 
-def without_stray_limbs(
-    rays: Rays,  # T·J points, sides put right
+def stray_limbs(
+    rays: PointRays,  # T·J points, sides put right
     joints: FloatArray,  # (T, J, 3) m
     joint_names: Sequence[str],
     surrogate: FloatArray,  # (J,) how much larger the rays' covariances are than those of single keypoints
-) -> Rays:
-    """Let a view say nothing of a limb while it places the limb elsewhere than the other views do.
+) -> BoolArray:
+    """Tell where a view places a limb elsewhere than the other views do: it shall say nothing of the limb then.
 
     Keypoints that stray one at a time have little weight as it is (Student t); a whole limb that strays for long
     pulls the same way in every frame, which no averaging takes away.
@@ -95,10 +94,13 @@ def without_stray_limbs(
     Convention:
         a limb strays where it disagrees, as `limb_facts` has it, in at least five frames in a row and at least two
         other views show most of it then: of two views nobody knows which one is wrong.
+
+    Returns:
+        (V, T·J).
     """
     shape = (len(rays.R), *joints.shape[:2])
     seen = rays.seen.reshape(shape)
-    far = (squared_distances(rays, joints.reshape(-1, 3).T).reshape(shape) * surrogate > _FAR) & seen
+    far = _far(rays, joints, surrogate)
     stray = np.zeros(shape, bool)
     for own in _sides(joint_names):
         count, wrong = seen[..., own].sum(axis=-1), far[..., own].sum(axis=-1)
@@ -108,11 +110,17 @@ def without_stray_limbs(
             for start, stop in runs((wrong[view] >= 2) & (2 * wrong[view] >= count[view]) & (others[view] >= 2)):
                 if stop - start >= _FEWEST_STRAY:
                     stray[view, start:stop, own] = True
-    if not stray.any():
-        return rays
-    kept = ~stray.reshape(rays.u.shape)
-    precision = {key: np.where(kept, getattr(rays, key), 0.0) for key in ("uu", "uv", "vv")}
-    return replace(rays, seen=rays.seen & kept, **precision)
+    return stray.reshape(rays.seen.shape)
+
+
+def _far(rays: PointRays, joints: FloatArray, factor: FloatArray | float = 1.0) -> BoolArray:
+    """(V, T, J) whether a keypoint is seen and disagrees with its joint; factor (J,) on the squared distances."""
+    shape = (len(rays.R), *joints.shape[:2])
+    far = np.empty(shape, bool)
+    for frames, points in blocks(joints):
+        delta = squared_distances(rays.take(points), joints[frames].reshape(-1, 3).T)
+        far[:, frames] = delta.reshape(shape[0], -1, shape[2]) * factor > _FAR
+    return far & rays.seen.reshape(shape)
 
 
 def _sides(joint_names: Sequence[str]) -> list[list[int]]:
@@ -127,37 +135,45 @@ def _worth_telling(fact: LimbFact) -> bool:
     return often and fact.swapped + fact.disagreeing >= _FEWEST_FRAMES
 
 
-def unswapped(
-    rays: Rays,  # T·J points
-    points: FloatArray,  # (3, T·J) m
+def exchanged_limbs(
+    rays: PointRays,  # T·J points
+    joints: FloatArray,  # (T, J, 3) m
     joint_names: Sequence[str],
     nu: float,
-) -> tuple[Rays, BoolArray]:
-    """Exchange the sides of limbs wherever that fits the joints much better.
+) -> BoolArray:
+    """Find where the sides of a limb exchanged fit the joints much better.
 
     Returns:
-        The rays with limbs exchanged, and (V, T, L) which were, L = arms, legs.
+        (V, T, L), L = arms, legs.
     """
-    count = len(joint_names)
-    shape = (len(rays.R), -1, count)
-    mirror = np.array([_index(joint_names, mirrored(name), own) for own, name in enumerate(joint_names)])
-    order = (np.arange(rays.u.shape[1]).reshape(-1, count)[:, mirror]).ravel()
-    crossed = rays.take(order)
-    gain = (_cost(rays, points, nu) - _cost(crossed, points, nu)).reshape(shape)
-    exchange = np.zeros(gain.shape, bool)
-    found = []
-    for limb in _LIMBS.values():
-        members = [j for j, name in enumerate(joint_names) if name.partition("_")[2] in limb and mirror[j] != j]
-        swapped = gain[..., members].sum(axis=-1) > _MARGIN_NATS
-        exchange[..., members] = swapped[..., None]
-        found.append(swapped)
-    flat = exchange.reshape(rays.u.shape)
-    mixed = {key: np.where(flat, getattr(crossed, key), getattr(rays, key)) for key in Rays.PER_POINT}
-    return Rays(rays.R, rays.t, **mixed), np.stack(found, axis=-1)
+    mirror = mirror_joints(joint_names)
+    members = [_members(joint_names, mirror, limb) for limb in _LIMBS.values()]
+    found = np.empty((len(rays.R), len(joints), len(members)), bool)
+    for frames, points in blocks(joints):
+        part, place = rays.take(points), joints[frames].reshape(-1, 3).T
+        order = np.arange(place.shape[1]).reshape(-1, len(mirror))[:, mirror].ravel()
+        gain = _cost(part, place, nu) - _cost(part.take(order), place, nu)
+        gain = gain.reshape(len(rays.R), -1, len(mirror))
+        for limb, own in enumerate(members):
+            found[:, frames, limb] = gain[..., own].sum(axis=-1) > _MARGIN_NATS
+    return found
 
 
-def _index(names: Sequence[str], wanted: str, default: int) -> int:
-    return list(names).index(wanted) if wanted in names else default
+def exchanged_joints(
+    limbs: BoolArray,  # (V, T, L) as `exchanged_limbs` gives it
+    joint_names: Sequence[str],
+) -> BoolArray:
+    """(V, T·J) the joints of exchanged limbs."""
+    mirror = mirror_joints(joint_names)
+    result = np.zeros((*limbs.shape[:2], len(mirror)), bool)
+    for limb, parts in enumerate(_LIMBS.values()):
+        result[..., _members(joint_names, mirror, parts)] = limbs[..., limb, None]
+    return result.reshape(len(limbs), -1)
+
+
+def _members(joint_names: Sequence[str], mirror: IntArray, limb: Sequence[str]) -> list[int]:
+    """Joints of both sides' limbs that have a joint on the other side."""
+    return [j for j, name in enumerate(joint_names) if name.partition("_")[2] in limb and mirror[j] != j]
 
 
 def _cost(rays: Rays, points: FloatArray, nu: float) -> FloatArray:

@@ -30,7 +30,7 @@ def test_swap_repair_reaches_the_keyframes(tmp_path, monkeypatch):
     take = read_take(tmp_path / "take.toml")
     whole = rotation_keys(solve(take, tmp_path / "whole"))
     again = rotation_keys(solve(take, tmp_path / "again"))
-    monkeypatch.setattr(estimate, "unswapped", lambda rays, *_: (rays, None))
+    monkeypatch.setattr(estimate, "exchanged_joints", lambda limbs, _: None)
     without = rotation_keys(solve(take, tmp_path / "without"))
     turned = [2 * np.arccos(np.abs((whole * other).sum(axis=-1)).clip(0, 1)) for other in (again, without)]
     assert np.rad2deg(turned[0]).max() == pytest.approx(0, abs=0.1)

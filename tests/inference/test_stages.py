@@ -52,7 +52,7 @@ def _without_bones(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def _without_swaps(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(estimate, "unswapped", lambda rays, *_: (rays, None))
+    monkeypatch.setattr(estimate, "exchanged_joints", lambda limbs, _: None)
 
 
 def _without_offsets(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,6 +11,7 @@ os.environ["OPENBLAS_NUM_THREADS"] = "1"
 import numpy as np
 
 from inference.config import SolveSettings
+from inference.geometry.acceleration import compiled_loops
 from inference.geometry.triangulation import triangulate
 from inference.keypoints import at_frames
 from inference.motion.estimate import estimate_motion
@@ -28,7 +29,8 @@ def main() -> None:
     rig, views = load(Path(sys.argv[1]))
     settings = SolveSettings()
     few = [at_frames(view, np.arange(60)) for view in views]
-    estimate_motion(triangulate(rig, few, settings.triangulation, False), rig, few, settings.motion)
+    for compiled in (False, compiled_loops() is not None):
+        estimate_motion(triangulate(rig, few, settings.triangulation, compiled), rig, few, settings.motion)
     before = _peak_mb()
     raw = triangulate(rig, views, settings.triangulation, False)
     solved, motion = estimate_motion(raw, rig, views, settings.motion)

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from inference.geometry.reprojection import rays_from_keypoints
-from inference.motion.swaps import limb_facts, unswapped
+from inference.motion.reading import Reading
+from inference.motion.swaps import exchanged_joints, exchanged_limbs, limb_facts
 from tests.synthetic import SCENES, make_scene, observe
 
 
@@ -20,14 +21,14 @@ def test_swapped_arms_are_exchanged_back() -> None:
     xy = views[1].xy.copy()
     xy[10:15, :, arm + other] = xy[10:15, :, other + arm]
     crossed = rays_from_keypoints(scene.rig, (views[0], replace(views[1], xy=xy), *views[2:]), 0.1)
-    points = scene.xyz.reshape(-1, 3).T
     assert not np.allclose(crossed.u, straight.u)
-    mended, swapped = unswapped(crossed, points, names, 5.0)
+    swapped = exchanged_limbs(crossed, scene.xyz[:, 0], names, 5.0)
+    mended = Reading.of(crossed, names, exchanged_joints(swapped, names)).take(slice(None))
     np.testing.assert_array_equal(np.argwhere(swapped[..., 0])[:, 0], 1)
     assert swapped[1, 10:15, 0].all() and swapped.sum() == 5
     np.testing.assert_allclose(mended.u, straight.u)
     np.testing.assert_allclose(mended.uu, straight.uu, rtol=0.2)
-    assert not unswapped(straight, points, names, 5.0)[1].any()
+    assert not exchanged_limbs(straight, scene.xyz[:, 0], names, 5.0).any()
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -61,5 +62,4 @@ def test_a_layout_without_pairs_is_left_alone() -> None:
     scene = make_scene(5, seed=1)
     some = replace(scene, joint_names=("nose", "left_wrist"), xyz=scene.xyz[:, :, [0, 9]])
     rays = rays_from_keypoints(some.rig, observe(some, SCENES["white"], 2), 0.1)
-    _, swapped = unswapped(rays, some.xyz.reshape(-1, 3).T, some.joint_names, 5.0)
-    assert not swapped.any()
+    assert not exchanged_limbs(rays, some.xyz[:, 0], some.joint_names, 5.0).any()
