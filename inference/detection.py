@@ -150,7 +150,8 @@ def _follower(take: Take, item: OpenedView, frames: tuple[int, int], detector: D
     settings = take.settings.detection
     depends_on = (detector.cards, detector.provider, replace(settings, reuse_detections=True))
     path = kept_file(item.footage, frames, depends_on) if settings.reuse_detections else None
-    state = None if path is None else read_kept_detections(path, len(detector.joint_names))
+    count = frames[1] - frames[0]
+    state = None if path is None else read_kept_detections(path, len(detector.joint_names), count)
     return _Kept(Follower(item.name, item.footage.timestamps_s[slice(*frames)], detector, settings, state), path)
 
 

@@ -12,13 +12,14 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from .corrections import Correction, corrected, frames_of, in_world_of
-from .errors import DegenerateError
+from .errors import DegenerateError, InputError
+from .files.corrections_toml import corrections_text, parsed_corrections
 from .files.kept_keypoints import KeptKeypoints
 from .files.whole_file import replacing
 from .geometry.score_noise import with_measured_scores
@@ -32,6 +33,7 @@ from .take import Take
 from .types import CameraRig, Flag, Keypoints2D, Keypoints3D, SkeletonMotion, Solution
 
 _FILE = "made_with.json"
+_BROKEN = (OSError, ValueError, KeyError, TypeError, RecursionError, InputError)
 _REACH_S = 1.3  # around a correction is solved
 _FADE_S = 0.3  # at the ends of that the difference fades
 _FEWEST = 60  # frames on either side, at low rates
@@ -47,7 +49,7 @@ def write_made_with(folder: Path, take: Take, solution: Solution) -> None:
     """
     said = {
         "settings": repr(take.settings),
-        "corrections": [asdict(correction) for correction in take.corrections],
+        "corrections": corrections_text(take.corrections),
         "solution": _digest(solution),
     }
     with replacing(folder / _FILE) as temporary:
@@ -69,8 +71,8 @@ def corrections_in(folder: Path, take: Take, solution: Solution) -> tuple[Correc
         said = json.loads((folder / _FILE).read_text(encoding="utf-8"))
         if (said["settings"], said["solution"]) != (repr(take.settings), _digest(solution)):
             return None
-        return tuple(Correction(**entry | {"place": tuple(entry["place"])}) for entry in said["corrections"])
-    except (OSError, ValueError, KeyError, TypeError):  # another version's, or broken: it only makes things quicker
+        return parsed_corrections(str(said["corrections"]), folder / _FILE)
+    except _BROKEN:  # another version's, or broken: it only makes things quicker
         return None
 
 

@@ -13,6 +13,17 @@ from threadpoolctl import threadpool_limits
 ROOT = Path(__file__).resolve().parent.parent
 
 
+FUZZ_CASE_S = 0.3  # that a case may take, on a machine that does other things too
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Give tests of many cases time for all of them: the limit of a plain test would end ten thousand."""
+    limit = max(300.0, FUZZ_CASE_S * int(os.environ.get("SIGHTLINE_FUZZ", "200")))
+    for item in items:
+        if getattr(getattr(item, "obj", None), "is_hypothesis_test", False):
+            item.add_marker(pytest.mark.timeout(limit))
+
+
 class NetworkBlockedError(RuntimeError):
     """A test tried to open a connection."""
 

@@ -4,6 +4,30 @@ import socket
 import urllib.request
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+
+@given(st.integers())
+def of_many_cases(number):
+    assert isinstance(number, int)
+
+
+def test_tests_of_many_cases_get_time_for_all_of_them(monkeypatch, request):
+    """Their limit grows with the cases; that of a plain test stays."""
+    conftest = next(
+        p
+        for p in request.config.pluginmanager.get_plugins()
+        if hasattr(p, "pytest_collection_modifyitems") and hasattr(p, "no_network")
+    )
+    monkeypatch.setenv("SIGHTLINE_FUZZ", "10000")
+    items = [
+        pytest.Function.from_parent(request.node.parent, name=f.__name__, callobj=f)
+        for f in (of_many_cases, test_connections_are_refused)
+    ]
+    conftest.pytest_collection_modifyitems(items)
+    fuzz, plain = (item.get_closest_marker("timeout") for item in items)
+    assert fuzz is not None and fuzz.args == (3000.0,) and plain is None
 
 
 def test_connections_are_refused():

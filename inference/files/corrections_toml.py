@@ -46,9 +46,16 @@ def read_corrections(path: Path) -> tuple[Correction, ...]:
     Raises:
         InputError: the file cannot be read, a key is unknown or missing, or a value is impossible.
     """
-    if not path.exists():
-        return ()
-    raw = parse_toml(read_text(path, "corrections"), path, "corrections")
+    return parsed_corrections(read_text(path, "corrections"), path) if path.exists() else ()
+
+
+def parsed_corrections(text: str, path: Path) -> tuple[Correction, ...]:
+    """Read corrections from text of `corrections_text`, found in the file ``path``.
+
+    Raises:
+        InputError: as for `read_corrections`.
+    """
+    raw = parse_toml(text, path, "corrections")
     entries = raw.pop("correction", [])
     if raw or not isinstance(entries, list):
         raise InputError(f"corrections file {path} may hold [[correction]] tables only")
@@ -66,9 +73,14 @@ def write_corrections(path: Path, corrections: Iterable[Correction]) -> None:
         path.unlink(missing_ok=True)
         return
     text = "# Corrections of the keypoints, used by every solve of this take; edited by the add-on.\n"
-    text += "".join(f"\n[[correction]]\n{_lines(correction)}" for correction in corrections)
+    text += corrections_text(corrections)
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
+
+
+def corrections_text(corrections: Iterable[Correction]) -> str:
+    """Write corrections as TOML tables."""
+    return "".join(f"\n[[correction]]\n{_lines(correction)}" for correction in corrections)
 
 
 def _lines(correction: Correction) -> str:

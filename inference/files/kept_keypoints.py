@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from zipfile import BadZipFile
 
 import numpy as np
 
 from ..errors import InputError, ShapeError
 from ..shapes import FloatArray, check_shapes
 from ..types import CameraRig, Keypoints2D
-from .solution import camera_arrays, load_arrays, read_cameras, save_arrays
+from .solution import camera_arrays, load_arrays, numbers, read_cameras, save_arrays
+
+_WHAT = "file of kept keypoints"
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,9 +49,8 @@ def write_kept(path: Path, kept: KeptKeypoints) -> None:
 def kept_joint_names(path: Path) -> tuple[str, ...]:
     """Read the names alone, which takes no time however long the take is; none where the file is missing or broken."""
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            return tuple(str(name) for name in archive["joint_names"])
-    except (OSError, ValueError, KeyError, TypeError, BadZipFile, EOFError):
+        return tuple(str(name) for name in load_arrays(path, _WHAT, ("joint_names",))["joint_names"])
+    except (InputError, TypeError):
         return ()
 
 
@@ -60,17 +60,20 @@ def read_kept(path: Path) -> KeptKeypoints:
     Raises:
         InputError: the file is missing, broken or something else; the message names it.
     """
-    arrays = load_arrays(path, "file of kept keypoints")
+    arrays = load_arrays(path, _WHAT)
     rig = read_cameras(path)
     try:
         names = tuple(str(name) for name in arrays["joint_names"])
-        parts = (arrays["keypoint_xy"], arrays["keypoint_covariance"], arrays["keypoint_score"])
+        times = numbers(arrays, "timestamps_s")
+        parts = [numbers(arrays, key) for key in ("keypoint_xy", "keypoint_covariance", "keypoint_score")]
         views = tuple(
-            Keypoints2D(camera.name, names, arrays["timestamps_s"], *(part[index] for part in parts))
+            Keypoints2D(camera.name, names, times, *(part[index] for part in parts))
             for index, camera in enumerate(rig.cameras)
         )
-        placement = np.asarray(arrays["placement_sigma_m"], float)
+        placement = np.asarray(numbers(arrays, "placement_sigma_m"), float)
         check_shapes(placement_sigma_m=(placement, f"{len(names)}"))
-        return KeptKeypoints(str(arrays["mark"]), rig, views, arrays["offset_s"], arrays["drift_ppm"], placement)
+        offset_s, drift_ppm = numbers(arrays, "offset_s"), numbers(arrays, "drift_ppm")
+        check_shapes(offset_s=(offset_s, f"{len(views)}"), drift_ppm=(drift_ppm, f"{len(views)}"))
+        return KeptKeypoints(str(arrays["mark"]), rig, views, offset_s, drift_ppm, placement)
     except (KeyError, IndexError, ShapeError, TypeError, ValueError) as problem:
         raise InputError(f"{path} holds no valid kept keypoints ({problem}); solve the take in full") from None

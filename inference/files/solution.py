@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 import zipfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -77,13 +77,13 @@ def read_solution(path: Path) -> Solution:
             raw=_keypoints(arrays, "raw_"),
             solved=_keypoints(arrays, ""),
             motion=_motion(arrays),
-            contact=_numbers(arrays, "contact"),
+            contact=numbers(arrays, "contact"),
             contact_names=_names(arrays, "contact_names"),
-            offset_s=_numbers(arrays, "offset_s"),
-            drift_ppm=_numbers(arrays, "drift_ppm"),
-            floor=_numbers(arrays, "floor"),
+            offset_s=numbers(arrays, "offset_s"),
+            drift_ppm=numbers(arrays, "drift_ppm"),
+            floor=numbers(arrays, "floor"),
             hypotheses=_hypotheses(arrays),
-            **({"placement_sigma_m": _numbers(arrays, "placement_sigma_m")} if "placement_sigma_m" in arrays else {}),
+            **({"placement_sigma_m": numbers(arrays, "placement_sigma_m")} if "placement_sigma_m" in arrays else {}),
         )
     except KeyError as problem:
         raise InputError(f"{path} is not a solution: it has no key {problem.args[0]!r}") from None
@@ -94,7 +94,7 @@ def read_solution(path: Path) -> Solution:
 def _hypotheses(arrays: Mapping[str, Any]) -> Hypotheses3D:
     if "hypotheses" not in arrays:
         return no_hypotheses()
-    return Hypotheses3D(_numbers(arrays, "hypotheses"), _numbers(arrays, "log_weight"))
+    return Hypotheses3D(numbers(arrays, "hypotheses"), numbers(arrays, "log_weight"))
 
 
 def write_cameras(path: Path, rig: CameraRig, offset_s: Any, drift_ppm: Any) -> None:
@@ -181,8 +181,8 @@ def _motion_arrays(solution: Solution) -> dict[str, Any]:
     joints = solved.joint_names
     raw = _in_order(solution.raw, joints)
     skeleton = motion.skeleton
-    numbers = _joint_numbers(skeleton.joint_names, joints, "skeleton")
-    ends = np.stack([numbers[skeleton.parents[1:]], numbers[1:]], axis=-1).reshape(-1, 2)
+    rows = _joint_numbers(skeleton.joint_names, joints, "skeleton")
+    ends = np.stack([rows[skeleton.parents[1:]], rows[1:]], axis=-1).reshape(-1, 2)
     parents = np.full(len(joints), -1)
     parents[ends[:, 1]] = ends[:, 0]
     return {
@@ -226,14 +226,14 @@ def _joint_numbers(names: tuple[str, ...], joints: tuple[str, ...], what: str) -
 def _in_order(raw: Keypoints3D, joints: tuple[str, ...]) -> Keypoints3D:
     if raw.joint_names == joints:
         return raw
-    numbers = _joint_numbers(raw.joint_names, joints, "raw layer")
+    rows = _joint_numbers(raw.joint_names, joints, "raw layer")
     frames, persons = raw.xyz.shape[:2]
     xyz = np.full((frames, persons, len(joints), 3), np.nan)
     covariance = np.full((frames, persons, len(joints), 3, 3), np.nan)
     flag = np.zeros((frames, persons, len(joints)), np.int8)
     reason = np.full_like(flag, Reason.NEVER_TRIANGULATED)
-    xyz[:, :, numbers], covariance[:, :, numbers] = raw.xyz, raw.covariance
-    flag[:, :, numbers], reason[:, :, numbers] = raw.flag, raw.reason
+    xyz[:, :, rows], covariance[:, :, rows] = raw.xyz, raw.covariance
+    flag[:, :, rows], reason[:, :, rows] = raw.flag, raw.reason
     return Keypoints3D(joints, raw.timestamps_s, xyz, covariance, flag, raw.degrees_of_freedom, reason)
 
 
@@ -247,8 +247,8 @@ def save_arrays(path: Path, arrays: Mapping[str, Any]) -> None:
         np.savez(file, **arrays)  # numpy 1.26 would store any option given here as an array; no array holds objects
 
 
-def load_arrays(path: Path, what: str = "solution") -> dict[str, Any]:
-    """Read the arrays of a file that `save_arrays` wrote; ``what`` is what the file is to the user.
+def load_arrays(path: Path, what: str = "solution", keys: Sequence[str] | None = None) -> dict[str, Any]:
+    """Read the arrays of a file that `save_arrays` wrote, or some of them; ``what`` is what the file is to the user.
 
     Raises:
         InputError: the file is missing, broken or of a newer format; the message names it.
@@ -260,7 +260,7 @@ def load_arrays(path: Path, what: str = "solution") -> dict[str, Any]:
         with path.open("rb") as file, zipfile.ZipFile(file):  # np.load leaves a broken archive open
             file.seek(0)
             with np.load(file, allow_pickle=False) as archive:
-                arrays = {key: archive[key] for key in archive.files}
+                arrays = {key: archive[key] for key in keys or archive.files}
     except (*_BROKEN, *_BROKEN_ZIP) as problem:
         raise InputError(f"{path} cannot be read as a {what}: {_one_line(problem)}") from None
     version = arrays.get("format_version", np.array(FORMAT_VERSION))
@@ -269,7 +269,12 @@ def load_arrays(path: Path, what: str = "solution") -> dict[str, Any]:
     return arrays
 
 
-def _numbers(arrays: Mapping[str, Any], key: str) -> Any:
+def numbers(arrays: Mapping[str, Any], key: str) -> Any:
+    """Return an array of real numbers.
+
+    Raises:
+        ValueError: it holds something else.
+    """
     if arrays[key].dtype.kind not in "fiub":
         raise ValueError(f"{key} does not hold numbers")
     return arrays[key]
@@ -283,21 +288,21 @@ def _names(arrays: Mapping[str, Any], key: str) -> tuple[str, ...]:
 
 
 def _keypoints(arrays: Mapping[str, Any], prefix: str) -> Keypoints3D:
-    observed = _numbers(arrays, prefix + "observed").astype(bool)
-    xyz = np.where(observed[..., None], _numbers(arrays, prefix + "xyz"), np.nan)
-    covariance = np.where(observed[..., None, None], _numbers(arrays, prefix + "covariance"), np.nan)
-    freedom = np.unique(_numbers(arrays, prefix + "degrees_of_freedom"))
+    observed = numbers(arrays, prefix + "observed").astype(bool)
+    xyz = np.where(observed[..., None], numbers(arrays, prefix + "xyz"), np.nan)
+    covariance = np.where(observed[..., None, None], numbers(arrays, prefix + "covariance"), np.nan)
+    freedom = np.unique(numbers(arrays, prefix + "degrees_of_freedom"))
     if len(freedom) != 1:
         raise ValueError("degrees_of_freedom differs between joints, which is not supported")
     names = _names(arrays, "joint_names")
-    flag = _numbers(arrays, prefix + "flag")
-    told = {"reason": _numbers(arrays, prefix + "reason")} if prefix + "reason" in arrays else {}  # of later files
-    return Keypoints3D(names, _numbers(arrays, "timestamps_s"), xyz, covariance, flag, float(freedom[0]), **told)
+    flag = numbers(arrays, prefix + "flag")
+    told = {"reason": numbers(arrays, prefix + "reason")} if prefix + "reason" in arrays else {}  # of later files
+    return Keypoints3D(names, numbers(arrays, "timestamps_s"), xyz, covariance, flag, float(freedom[0]), **told)
 
 
 def _motion(arrays: Mapping[str, Any]) -> SkeletonMotion:
     names = _names(arrays, "joint_names")
-    ends = _numbers(arrays, "bone_joints").astype(np.int64).reshape(-1, 2)
+    ends = numbers(arrays, "bone_joints").astype(np.int64).reshape(-1, 2)
     if len(ends) and not (ends.min() >= 0 and ends.max() < len(names)):
         raise ValueError("bone_joints are not numbers of joints")
     order = [int(ends[0, 0]), *(int(end) for end in ends[:, 1])] if len(ends) else [0]
@@ -308,24 +313,24 @@ def _motion(arrays: Mapping[str, Any]) -> SkeletonMotion:
         joint_names=tuple(names[joint] for joint in order),
         parents=np.array([-1, *(place[int(start)] for start in ends[:, 0])]),
         bone_names=_names(arrays, "bone_names"),
-        rest_direction=_numbers(arrays, "rest_direction"),
+        rest_direction=numbers(arrays, "rest_direction"),
     )
     later = ("rotation_covariance",)
     return SkeletonMotion(
         skeleton=skeleton,
-        timestamps_s=_numbers(arrays, "timestamps_s"),
-        root_translation=_numbers(arrays, "root_translation"),
-        root_rotation=_numbers(arrays, "root_rotation"),
-        local_rotation=_numbers(arrays, "local_rotation"),
-        bone_length=_numbers(arrays, "bone_length"),
-        **{key: _numbers(arrays, key) for key in later if key in arrays},
+        timestamps_s=numbers(arrays, "timestamps_s"),
+        root_translation=numbers(arrays, "root_translation"),
+        root_rotation=numbers(arrays, "root_rotation"),
+        local_rotation=numbers(arrays, "local_rotation"),
+        bone_length=numbers(arrays, "bone_length"),
+        **{key: numbers(arrays, key) for key in later if key in arrays},
     )
 
 
 def _rig(arrays: Mapping[str, Any]) -> CameraRig:
     names = _names(arrays, "view_names")
     models = _names(arrays, "distortion_model")
-    fields = [_numbers(arrays, key) for key in ("image_size", "K", "distortion", "R", "t")]
+    fields = [numbers(arrays, key) for key in ("image_size", "K", "distortion", "R", "t")]
     if {len(field) for field in (*fields, models)} != {len(names)}:
         raise ValueError("camera keys differ in their number of views")
     cameras = []
@@ -335,7 +340,7 @@ def _rig(arrays: Mapping[str, Any]) -> CameraRig:
             raise ValueError(f"camera {name!r}: distortion does not fit its model {model!r}")
         lens = Intrinsics(name, (int(size[0]), int(size[1])), K, distortion[:length], model)
         cameras.append(Camera(lens, R, t))
-    return CameraRig(tuple(cameras), _numbers(arrays, "camera_covariance_full"), str(arrays["gauge"]))
+    return CameraRig(tuple(cameras), numbers(arrays, "camera_covariance_full"), str(arrays["gauge"]))
 
 
 def _one_line(problem: BaseException) -> str:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import os
 import sys
-import zipfile
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -18,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import InputError
+from ..files.solution import load_arrays
 from ..files.whole_file import replacing
 from ..types import Footage
 
@@ -51,19 +51,26 @@ def kept_file(footage: Footage, frames: tuple[int, int], depends_on: Iterable[ob
     return cache_folder() / f"{hashlib.sha256(text.encode()).hexdigest()[:32]}.npz"
 
 
-def read_kept_detections(path: Path, joints: int) -> Mapping[str, Any] | None:
-    """Return a kept `Follower.state`, or None."""
+def read_kept_detections(path: Path, joints: int, frames: int) -> Mapping[str, Any] | None:
+    """Return a kept `Follower.state` of a view with so many joints and frames, or None."""
     try:
-        with path.open("rb") as file, zipfile.ZipFile(file):  # np.load leaves a broken archive open
-            file.seek(0)
-            with np.load(file, allow_pickle=False) as archive:
-                state = {key: archive[key] for key in _KEYS}
-        whole = state["rows"].shape == (state["length"].sum(), joints, 7) and len(state["frames"]) == len(state["rows"])
-        tracks = len(state["length"])
-        fits = state["region"].shape == (tracks, 5) and state["active"].shape == (tracks,) and bool(state["done"] >= 0)
-        return state if whole and fits else None
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+        arrays = load_arrays(path, "file of detections")
+        state = {key: arrays[key] for key in _KEYS}
+        return state if _is_whole(state, joints, frames) else None
+    except (InputError, KeyError, TypeError):
         return None
+
+
+def _is_whole(state: Mapping[str, Any], joints: int, most: int) -> bool:
+    """Tell whether a `Follower` can go on from these arrays."""
+    tracks, rows = len(state["length"]), len(state["frames"])
+    shapes = ((), (), (tracks,), (tracks,), (rows,), (rows, joints, 7), (tracks, 5))
+    for key, kind, shape in zip(_KEYS, "ibbiiff", shapes, strict=True):
+        if state[key].shape != shape or state[key].dtype.kind != kind:
+            return False
+    length, frames, done = state["length"], state["frames"], int(state["done"])
+    counted = bool((length > 0).all()) and length.sum() == rows and bool(((frames >= 0) & (frames < done)).all())
+    return 0 <= done <= most and counted and bool(np.isfinite(state["region"]).all())
 
 
 def keep_detections(path: Path, state: Mapping[str, Any]) -> None:

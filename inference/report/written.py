@@ -45,6 +45,6 @@ def read_views(folder: Path) -> list[dict[str, Any]]:
 def _read(folder: Path) -> dict[str, Any]:
     try:
         record = json.loads((Path(folder) / "report.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     return record if isinstance(record, dict) else {}

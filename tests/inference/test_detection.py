@@ -75,9 +75,9 @@ def test_kept_detections_are_read_on_one_thread(take: Take, monkeypatch: pytest.
     readers = set()
     read = detection.read_kept_detections
 
-    def noted(path: Path, joints: int) -> object:
+    def noted(path: Path, joints: int, frames: int) -> object:
         readers.add(threading.current_thread())
-        return read(path, joints)
+        return read(path, joints, frames)
 
     monkeypatch.setattr(detection, "read_kept_detections", noted)
     _find(take, Progress())
@@ -107,11 +107,11 @@ def test_nothing_so_far_is_said(take: Take) -> None:
 
 def test_a_broken_file_is_as_good_as_none(tmp_path: Path) -> None:
     path = tmp_path / "x.npz"
-    assert read_kept_detections(path, 3) is None
+    assert read_kept_detections(path, 3, 9) is None
     path.write_bytes(b"PK\x03\x04 no archive")
-    assert read_kept_detections(path, 3) is None
+    assert read_kept_detections(path, 3, 9) is None
     keep_detections(path, {"done": np.array(1)})
-    assert read_kept_detections(path, 3) is None
+    assert read_kept_detections(path, 3, 9) is None
 
 
 def test_a_folder_that_cannot_be_written_is_no_error(tmp_path: Path) -> None:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
-from inference.corrections import DROP, PIN, Correction
+from inference.corrections import DROP, KINDS, PIN, Correction
 from inference.files.kept_keypoints import KeptKeypoints, read_kept
 from inference.files.solution import read_solution
 from inference.motion.kinematics import forward_kinematics
@@ -20,6 +23,8 @@ from inference.take import Take, read_take
 from inference.types import Solution
 from tests.keypoint_take import write_take
 
+FUZZ_CASES = int(os.environ.get("SIGHTLINE_FUZZ", "200"))
+JSON = ("null", "[]", "{}", "1e999", "NaN", '"', "[" * 5000, ",", ":", "-", "\\n", "person = -3")
 Solved = tuple[Take, KeptKeypoints, Solution, Path]
 
 
@@ -123,3 +128,22 @@ def test_what_a_solution_was_made_with(solved: Solved, tmp_path: Path) -> None:
         (tmp_path / "made_with.json").write_text(broken)
         assert corrections_in(tmp_path, take, before) is None
     assert corrections_in(tmp_path / "nowhere", take, before) is None
+
+
+@settings(max_examples=FUZZ_CASES, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(place=st.floats(0, 1), length=st.integers(0, 12), insert=st.text(max_size=6) | st.sampled_from(JSON))
+def test_mutated_notes_of_what_it_was_made_with_are_read_or_not_known(
+    solved: Solved, tmp_path: Path, place: float, length: int, insert: str
+) -> None:
+    take, _, before, _ = solved
+    wrong = Correction("wrong", 1, 0.5, 1.0, "cam01", "left_wrist")
+    write_made_with(tmp_path, replace(take, corrections=(pin(before), wrong)), before)
+    text = (tmp_path / "made_with.json").read_text(encoding="utf-8")
+    at = int(place * len(text))
+    (tmp_path / "made_with.json").write_bytes(
+        (text[:at] + insert + text[at + length :]).encode("utf-8", "surrogatepass")
+    )
+    found = corrections_in(tmp_path, take, before)
+    for one in found or ():
+        assert one.kind in KINDS and isinstance(one.person, int) and one.start_s <= one.end_s
+        assert all(isinstance(number, float) for number in one.place)

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from inference.errors import ModelError
 from inference.perception.card import KeypointNoise, find_card, model_folders, read_card, user_model_folder
 from tests.inference.perception.tiny_network import constant_network, write_card
+
+FUZZ_CASES = int(os.environ.get("SIGHTLINE_FUZZ", "200"))
 
 
 @pytest.fixture
@@ -118,3 +123,22 @@ def test_the_users_folder_can_be_set(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setenv("SIGHTLINE_MODELS", str(tmp_path))
     assert user_model_folder() == tmp_path
     assert model_folders()[-1] == tmp_path
+
+
+@settings(max_examples=FUZZ_CASES, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    place=st.floats(0, 1),
+    length=st.integers(0, 20),
+    insert=st.text(max_size=6) | st.sampled_from(["nan", "-1", "[]", "{}", '"', "=", "\n", "1e999", "[input]"]),
+)
+def test_mutated_cards_raise_only_our_errors(card_file: Path, place: float, length: int, insert: str) -> None:
+    original = card_file.with_suffix(".good")
+    if not original.exists():
+        original.write_bytes(card_file.read_bytes())
+    text = original.read_text(encoding="utf-8")
+    at = int(place * len(text))
+    card_file.write_bytes((text[:at] + insert + text[at + length :]).encode("utf-8", "surrogatepass"))
+    try:
+        read_card(card_file)
+    except ModelError as problem:
+        assert "\n" not in str(problem)
