@@ -19,8 +19,10 @@ import sys
 import time
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 ROOT = Path(__file__).resolve().parent.parent
 CONSTRAINTS = ROOT / "tools" / "constraints.txt"
@@ -57,15 +59,33 @@ def say(line: str) -> None:
     print(line, flush=True)
 
 
-def run_bounded(command: Sequence[str | Path], timeout_s: float, env: Mapping[str, str] | None = None) -> int:
+def run_bounded(
+    command: Sequence[str | Path],
+    timeout_s: float,
+    env: Mapping[str, str] | None = None,
+    output: IO[bytes] | None = None,
+) -> int:
     """Run a command from the project root; when it outlives its time, end it with all its children.
+
+    Args:
+        command: its words.
+        timeout_s: until it is ended.
+        env: added to ours.
+        output: where it prints; None: where we do.
 
     Returns:
         The exit code; 124 when the time was over.
     """
     words = [str(word) for word in command]
     own_group = os.name == "posix"
-    with subprocess.Popen(words, cwd=ROOT, env={**os.environ, **(env or {})}, start_new_session=own_group) as process:
+    with subprocess.Popen(
+        words,
+        cwd=ROOT,
+        env={**os.environ, **(env or {})},
+        start_new_session=own_group,
+        stdout=output,
+        stderr=output and subprocess.STDOUT,
+    ) as process:
         try:
             return process.wait(timeout_s)
         except subprocess.TimeoutExpired:
@@ -250,13 +270,17 @@ def count_results(junit: Path, name: str, code: int) -> Outcome:
 
 
 def run_suite(name: str, python: Path, arguments: Sequence[str], timeout_s: float, env: Mapping[str, str]) -> Outcome:
-    """Run pytest in its own process, which is killed when its time is over."""
-    say(f"--- {name} ---")
+    """Run pytest in its own process, which is killed when its time is over; what it prints comes when it is done."""
+    say(f"--- {name}: begun ---")
     junit = ROOT / "build" / "tests" / f"{name.replace(' ', '-')}.xml"
     junit.parent.mkdir(parents=True, exist_ok=True)
     junit.unlink(missing_ok=True)
     command = [python, "-m", "pytest", "-q", f"--junitxml={junit}", "-o", "junit_family=xunit2", *arguments]
-    return count_results(junit, name, run_bounded(command, timeout_s, env))
+    with junit.with_suffix(".log").open("w+b") as log:
+        outcome = count_results(junit, name, run_bounded(command, timeout_s, env, log))
+        log.seek(0)
+        say(f"--- {name} ---\n{log.read().decode(errors='replace')}")
+    return outcome
 
 
 def run_check(name: str, command: Sequence[str | Path], timeout_s: float = 300) -> Outcome:
@@ -299,15 +323,17 @@ def test(full: bool) -> int:
     python = main_environment()
     env = {"SIGHTLINE_FUZZ": "10000"} if full else {}
     outcomes = run_checks(python)
-    pure = ["tests", "--ignore=tests/addon", "--ignore=tests/training"]
-    outcomes.append(run_suite("pure", python, pure, 7200 if full else 1800, env))
-    if has_tests("addon"):
-        outcomes.append(run_suite("blender", python, ["tests/addon"], 1200, env))
-    if has_tests("training"):
-        torch_python = training_environment()
-        command = [torch_python, "-m", "pyright", "-p", "training", "--pythonpath", torch_python]
-        outcomes.append(run_check("pyright training", command))
-        outcomes.append(run_suite("training", torch_python, ["tests/training"], 1200, env))
+    torch_python = training_environment() if has_tests("training") else None
+    with ThreadPoolExecutor() as beside:  # most tests keep one core busy, so two suites at a time
+        pure = ["tests", "--ignore=tests/addon", "--ignore=tests/training"]
+        longest = beside.submit(run_suite, "pure", python, pure, 7200 if full else 1800, env)
+        if has_tests("addon"):
+            outcomes.append(run_suite("blender", python, ["tests/addon"], 1200, env))
+        if torch_python:
+            command = [torch_python, "-m", "pyright", "-p", "training", "--pythonpath", torch_python]
+            outcomes.append(run_check("pyright training", command))
+            outcomes.append(run_suite("training", torch_python, ["tests/training"], 1200, env))
+        outcomes.append(longest.result())
     if full:
         outcomes += run_older_blenders(env)
     say("")

@@ -86,6 +86,15 @@ def test_wrong_python_is_said_in_one_line(monkeypatch):
         dev.right_python()
 
 
+def test_what_a_command_prints_goes_where_it_is_wanted(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    command = [sys.executable, "-c", "import sys; print('one', flush=True); print('two', file=sys.stderr)"]
+    with (tmp_path / "log").open("w+b") as log:
+        assert dev.run_bounded(command, 60, output=log) == 0
+    assert (tmp_path / "log").read_text().split() == ["one", "two"] and not capfd.readouterr().out
+    assert dev.run_bounded(command, 60) == 0
+    assert capfd.readouterr().out.strip() == "one"
+
+
 def test_exit_code_is_passed_on():
     assert dev.run_bounded([sys.executable, "-c", "raise SystemExit(7)"], 60) == 7
 
