@@ -2,12 +2,18 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from inference.calibrate import calibrate
 from inference.calibration.diagnosis import diagnose
+from inference.errors import CalibrationError
+from inference.files.anipose_toml import write_anipose_toml
+from inference.take import read_take
 from inference.types import Camera, CameraRig
+from tests.keypoint_take import write_take
 from tests.synthetic import BASE, disturbed_rig, make_scene, observe
 
 SCENE = make_scene(frames=60, cameras=4, seed=7)
@@ -37,6 +43,17 @@ def upside_down(camera: Camera) -> Camera:
     return Camera(camera.intrinsics, turn @ camera.R, turn @ camera.t)
 
 
+QUARTER = np.array([[0.0, -1, 0], [1, 0, 0], [0, 0, 1]])  # the picture clockwise
+
+
+def quarter_left(camera: Camera) -> Camera:
+    return Camera(camera.intrinsics, QUARTER.T @ camera.R, QUARTER.T @ camera.t)
+
+
+def quarter_right(camera: Camera) -> Camera:
+    return Camera(camera.intrinsics, QUARTER @ camera.R, QUARTER @ camera.t)
+
+
 def rig_with(cameras: tuple[Camera, ...]) -> CameraRig:
     return CameraRig(cameras, np.zeros((24, 24)))
 
@@ -49,6 +66,8 @@ def rig_with(cameras: tuple[Camera, ...]) -> CameraRig:
         (centre_in_t, "t were the position"),
         (half_size, "2 times as wide"),
         (upside_down, "turned by 180"),
+        (quarter_left, "turned by 90"),
+        (quarter_right, "turned by 270"),
     ],
 )
 @pytest.mark.parametrize("everywhere", [True, False])
@@ -139,3 +158,25 @@ def test_nothing_is_said_of_views_that_share_nothing() -> None:
         for v in VIEWS
     ]
     assert diagnose(SCENE.rig, empty) is None
+
+
+@pytest.mark.parametrize(
+    ("mistake", "words"),
+    [
+        (inverted, "inverted"),
+        (transposed, "transposed"),
+        (centre_in_t, "t were the position"),
+        (half_size, "2 times as wide"),
+        (quarter_left, "turned by 90"),
+        (longer(1000.0), "cannot be metres; write units"),
+    ],
+)
+def test_at_import_each_mistake_is_refused_by_name(
+    tmp_path: Path, mistake: Callable[[Camera], Camera], words: str
+) -> None:
+    """The whole way: a calibration file with the mistake, keypoints, the command that checks it."""
+    scene = write_take(tmp_path, frames=60, cameras=4, noise=BASE)
+    write_anipose_toml(tmp_path / "cameras.toml", [mistake(camera) for camera in scene.rig.cameras])
+    with pytest.raises(CalibrationError, match=words):
+        calibrate(read_take(tmp_path / "take.toml"), tmp_path / "out", check=True)
+    assert not (tmp_path / "out").exists()
