@@ -14,7 +14,7 @@ import bpy
 from ..inference.errors import Cancelled, SolveError
 from . import solving, warm
 
-STEPS_S = 0.05  # of every tick go into entering the result
+STEPS_S = 0.15  # of every tick go into entering the result: a window needs as long to draw it
 
 
 @dataclass(frozen=True, eq=False)

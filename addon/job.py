@@ -232,7 +232,7 @@ class Job:
             self.ask("cancel")
 
     def ask(self, word: str) -> None:
-        """Say a word to the child: ``cancel``, or where it waits ``corrected`` and ``start``."""
+        """Say a word to the child: ``cancel``, or where it waits ``start`` and the hints of `inference.worker`."""
         stdin = self._process.stdin
         with contextlib.suppress(OSError, ValueError):
             if stdin is not None:

@@ -124,14 +124,19 @@ def start(request: Request) -> Job:
     return warm.begin(*_child(request)) if request.again else Job(*_child(request))
 
 
-def expect_again(context: bpy.types.Context) -> None:
+def expect_again(context: bpy.types.Context, near: tuple[float, int] | None = None) -> None:
     """Let a child load what Solve Again will need, while the user still corrects; in a window alone.
 
     Where that does not work, Solve Again says why.
+
+    Args:
+        context: its scene holds the result.
+        near: time (s) and person (from 1) that somebody begins to correct; None: look at the corrections as they are.
     """
     if not bpy.app.background:
+        hint = "corrected" if near is None else f"near {near[0]!r} {near[1]}"
         with contextlib.suppress(SolveError):
-            warm.keep_ready(*_child(request_again(context)))
+            warm.keep_ready(*_child(request_again(context)), hint)
 
 
 def _child(request: Request) -> tuple[list[str], dict[str, str] | None]:

@@ -16,8 +16,8 @@ class _State:
     command: tuple[str, ...] = ()
 
 
-def keep_ready(command: Sequence[str], environment: Mapping[str, str] | None) -> None:
-    """Start a child that waits to be asked for this command, unless one does; let it look at the corrections.
+def keep_ready(command: Sequence[str], environment: Mapping[str, str] | None, hint: str = "corrected") -> None:
+    """Start a child that waits to be asked for this command, unless one does; give it a hint (`inference.worker`).
 
     Raises:
         SolveError: it cannot be started.
@@ -25,7 +25,7 @@ def keep_ready(command: Sequence[str], environment: Mapping[str, str] | None) ->
     if _State.job is None or not _State.job.running or tuple(command) != _State.command:
         end_waiting()
         _State.job, _State.command = Job([*command, WAIT], environment), tuple(command)
-    _State.job.ask("corrected")
+    _State.job.ask(hint)
 
 
 def begin(command: Sequence[str], environment: Mapping[str, str] | None) -> Job:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -38,6 +39,7 @@ _REACH_S = 1.3  # around a correction is solved
 _FADE_S = 0.3  # at the ends of that the difference fades
 _FEWEST = 60  # frames on either side, at low rates
 _MOST = 0.5  # of the take; where more would have to be solved, all of it is as quick
+_KEPT = 8  # windows that are solved as they are
 _LOOSE_M = 1.0  # sigma of a joint that nobody saw, while the bones get their lengths
 
 
@@ -110,18 +112,70 @@ def solved_around(take: Take, kept: KeptKeypoints, before: Solution, old: Sequen
     Raises:
         InputError: a correction does not fit the take.
     """
-    key = (_digest(before), repr(take.settings), tuple(old), take.corrections, kept.placement_sigma_m.tobytes())
-    if _Last.key != key:
-        _Last.found = _solved_around(take, kept, before, old)
-        _Last.key = key
-    return _Last.found
+    base = _Last.of(_base(take, kept, before, old))
+    if base.corrections != take.corrections:
+        base.found = _solved_around(take, kept, before, old)
+        base.corrections = take.corrections
+    return base.found
+
+
+def look_near(
+    take: Take, kept: KeptKeypoints, before: Solution, old: Sequence[Correction], time_s: float, person: int
+) -> None:
+    """Solve the frames around a time as they are, which the first correction there will be compared with.
+
+    Args:
+        take: with the corrections ``old``.
+        kept: what the solve started from.
+        before: its solution.
+        old: the corrections in it.
+        time_s: where somebody begins to correct.
+        person: whom, from 1.
+    """
+    view = kept.views[0]
+    if person > view.xy.shape[1]:
+        return
+    near = float(view.timestamps_s[np.abs(view.timestamps_s - time_s).argmin()])
+    touched = Correction("wrong", person, near, near, view.view)
+    frames = np.prod(before.solved.flag.shape[:2])
+    views = corrected(kept.rig, kept.views, old)
+    with suppress(DegenerateError, np.linalg.LinAlgError):
+        for window in _windows(kept.views, {touched}):
+            if len(window.weight) < _MOST * frames:
+                _without(take, kept, views, window, _Last.of(_base(take, kept, before, old)))
+
+
+def _base(take: Take, kept: KeptKeypoints, before: Solution, old: Sequence[Correction]) -> tuple[object, ...]:
+    return _digest(before), repr(take.settings), tuple(old), kept.placement_sigma_m.tobytes()
 
 
 class _Last:
-    """What was found last: asked for once ahead, while the user still corrects, and once in earnest."""
+    """What was found last, for one solution: asked for once ahead, while the user still corrects, once in earnest."""
 
-    key: tuple[object, ...] = ()
-    found: Solution | None = None
+    now: _Last | None = None
+
+    def __init__(self, base: tuple[object, ...]) -> None:
+        self.base = base
+        self.corrections: tuple[Correction, ...] | None = None  # that ``found`` is for
+        self.found: Solution | None = None
+        self.without: dict[tuple[int, int, int], _Part] = {}  # windows as they are, by frames and person
+
+    @staticmethod
+    def of(base: tuple[object, ...]) -> _Last:
+        """Return what was found for a solution; what was for another one is forgotten."""
+        if _Last.now is None or _Last.now.base != base:
+            _Last.now = _Last(base)
+        return _Last.now
+
+
+def _without(take: Take, kept: KeptKeypoints, views: Sequence[Keypoints2D], window: _Window, last: _Last) -> _Part:
+    """A window solved as it is, once."""
+    key = (window.frames.start, window.frames.stop, window.person)
+    if key not in last.without:
+        if len(last.without) >= _KEPT:
+            last.without.clear()
+        last.without[key] = _solve(take, kept.rig, views, window)
+    return last.without[key]
 
 
 def _solved_around(take: Take, kept: KeptKeypoints, before: Solution, old: Sequence[Correction]) -> Solution | None:
@@ -129,12 +183,13 @@ def _solved_around(take: Take, kept: KeptKeypoints, before: Solution, old: Seque
     frames = np.prod(before.solved.flag.shape[:2])
     if not windows or sum(len(window.weight) for window in windows) >= _MOST * frames:
         return None
+    last = _Last.of(_base(take, kept, before, old))
     told = [corrected(kept.rig, kept.views, corrections) for corrections in (old, take.corrections)]
     result = without_placement(before)
     try:
         for window in windows:
-            without, with_it = (_solve(take, kept.rig, views, window) for views in told)
-            result = _added(result, kept.rig, window, without, with_it)
+            without = _without(take, kept, told[0], window, last)
+            result = _added(result, kept.rig, window, without, _solve(take, kept.rig, told[1], window))
     except (DegenerateError, np.linalg.LinAlgError):  # singular covariances; the solve of the whole take follows
         return None
     return with_placement(result, kept.views[0].joint_names, kept.placement_sigma_m)

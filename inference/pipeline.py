@@ -47,7 +47,7 @@ from .geometry.triangulation import triangulate
 from .ground import on_the_ground
 from .keypoints import on_one_layout, resample
 from .motion.skeleton import with_derived_joints
-from .neighbourhood import corrections_in, solved_around, write_made_with
+from .neighbourhood import corrections_in, look_near, solved_around, write_made_with
 from .one_view import people_of_one_view
 from .placement import placement_of_detector, with_placement
 from .progress import Progress
@@ -163,16 +163,25 @@ def solve_again(
     return solution
 
 
-def look_ahead(take_path: Path, overrides: Mapping[str, Any], out: Path) -> None:
-    """Work out what `solve_again` needs first for the corrections as they are now, while the user goes on.
+def look_ahead(take_path: Path, overrides: Mapping[str, Any], out: Path, near: tuple[float, int] | None = None) -> None:
+    """Work out what `solve_again` needs first, while the user goes on.
 
     Convention:
-        what is wrong with them is left to `solve_again` to say.
+        for the corrections as they are now, or, before anything was corrected there, for what comes ``near`` a time
+        (s) of a person (from 1). What is wrong with the corrections is left to `solve_again` to say.
     """
     with suppress(SolveError):
         take, kept = read_take(take_path, overrides), read_kept(out / "keypoints.kept")
-        if kept.mark == _mark(take):
+        if kept.mark != _mark(take):
+            return
+        if near is None:
             _of_neighbourhood(take, out, kept)
+            return
+        before = read_solution(out / "solution.npz")
+        old = corrections_in(out, take, before)
+        if old is not None:
+            with threadpool_limits(1):
+                look_near(take, kept, before, old, *near)
 
 
 def _of_neighbourhood(take: Take, out: Path, kept: KeptKeypoints) -> Solution | None:

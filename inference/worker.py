@@ -9,8 +9,10 @@ when its standard input closes, so that it never outlives the Blender that start
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
+import queue
 import sys
 import threading
 import time
@@ -32,15 +34,16 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--set", dest="settings", action="append", default=[], metavar="KEY=VALUE")
     parser.add_argument("--again", action="store_true", help="from the keypoints of the last solve; see solve_again")
     parser.add_argument("--so-far", action="store_true", help="the frames that a cancelled solve has looked at")
-    parser.add_argument("--wait", action="store_true", help="begin at the line `start`; look ahead at `corrected`")
+    parser.add_argument("--wait", action="store_true", help="begin at the line `start`; see `listen`")
     options = parser.parse_args(arguments)
-    progress, started, corrected = JsonProgress(sys.stdout), threading.Event(), threading.Event()
-    listen(progress, started, corrected)
+    progress, started = JsonProgress(sys.stdout), threading.Event()
+    hints: queue.SimpleQueue[str] = queue.SimpleQueue()
+    listen(progress, started, hints)
     try:
         while options.wait and not started.wait(0.05):
-            if corrected.is_set():
-                corrected.clear()
-                look_ahead(options.take, split_overrides(options.settings), options.out)
+            hint = _newest(hints)
+            if hint:
+                look_ahead(options.take, split_overrides(options.settings), options.out, _near(hint))
         progress.check()
         take = read_take(options.take, split_overrides(options.settings))
         if options.again:
@@ -67,20 +70,36 @@ def _say(line: dict[str, object]) -> None:
     sys.stdout.flush()
 
 
+def _newest(hints: queue.SimpleQueue[str]) -> str:
+    """Return the last hint, "" where there is none; those before it are out of date."""
+    found = ""
+    with contextlib.suppress(queue.Empty):
+        while True:
+            found = hints.get_nowait()
+    return found
+
+
+def _near(hint: str) -> tuple[float, int] | None:
+    """Read ``near SECONDS PERSON``; None for another hint."""
+    word, *values = hint.split()
+    return (float(values[0]), int(values[1])) if word == "near" else None
+
+
 def listen(
-    progress: Progress, started: threading.Event | None = None, corrected: threading.Event | None = None
+    progress: Progress, started: threading.Event | None = None, hints: queue.SimpleQueue[str] | None = None
 ) -> None:
     """Cancel on the line ``cancel``, begin on ``start``; cancel and soon end when standard input closes.
 
-    ``corrected`` is no beginning: it says that corrections were changed, and may be ignored.
+    ``corrected`` (the corrections were changed) and ``near SECONDS PERSON`` (somebody begins to correct there) are
+    hints for who waits, and may be ignored.
     """
-    started, corrected = started or threading.Event(), corrected or threading.Event()
+    started, hints = started or threading.Event(), hints or queue.SimpleQueue()
 
     def heard() -> None:
         for line in sys.stdin:
             word = line.strip()
-            if word == "corrected":
-                corrected.set()
+            if word == "corrected" or word.startswith("near "):
+                hints.put(word)
                 continue
             if word == "cancel":
                 progress.cancel()

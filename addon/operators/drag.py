@@ -193,6 +193,8 @@ class SIGHTLINE_OT_drag_keypoints(bpy.types.Operator):
         place = shown.frame.image_from_region(mouse + offset)
         _Session.grab = _Grab(shown.view, *hit, offset, place, moved=event.ctrl)
         known.fix_person, known.fix_joint = hit[0] + 1, shown.names[hit[1]]
+        time_s = kept_keypoints(context.scene).views[0].timestamps_s[shown.index]
+        expect_again(context, (float(time_s), hit[0] + 1))
         _redraw(context)
         return {"RUNNING_MODAL"}
 

@@ -9,7 +9,7 @@ from bpy.props import StringProperty
 from ...inference.errors import InputError
 from .. import background, solving
 from ..host.cameras import set_resolution
-from ..host.parts import VIEW, parts_in
+from ..host.parts import TAKE, VIEW, parts_in
 from .guarded import guarded, redraw_panels, refuse
 
 _TICK_S = 0.05
@@ -106,6 +106,8 @@ class SIGHTLINE_OT_look_through(bpy.types.Operator):
         set_resolution(context.scene, camera)
         if context.space_data is not None and context.space_data.type == "VIEW_3D":
             context.space_data.region_3d.view_perspective = "CAMERA"
+        if camera.get(TAKE) == context.scene.sightline.take:
+            solving.expect_again(context)  # it is how correcting begins
         return {"FINISHED"}
 
 

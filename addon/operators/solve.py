@@ -101,6 +101,8 @@ class _Solving:
             background.end_run()
             context.window_manager.sightline.running = False
             context.window_manager.sightline.text = ""
+            if entered:
+                _expect_another(self._run)
         context.window_manager.event_timer_remove(self._timer)
         redraw_panels(context)
 
@@ -133,9 +135,19 @@ def _follow(run: background.Run) -> float | None:
     except SolveError as problem:
         status.text = f"The motion stands, its report does not: {problem}"
     background.end_run()
+    _expect_another(run)
     redraw_panels(bpy.context)
     begin_next()
     return None
+
+
+def _expect_another(run: background.Run) -> None:
+    """Let a child load what the next Solve Again needs: who solves again corrects on."""
+    for window in bpy.context.window_manager.windows:
+        if run.wanted.request.again and window.scene.session_uid == run.wanted.scene_uid:
+            with bpy.context.temp_override(window=window):
+                solving.expect_again(bpy.context)
+            return
 
 
 def show_newest(run: background.Run) -> None:

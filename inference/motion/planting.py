@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import chi2
+from scipy.special import gammaincinv
 
 from ..shapes import FloatArray
 from ..types import CameraRig, Keypoints3D
@@ -168,11 +168,16 @@ def _is_one_place(path: FloatArray, times: FloatArray, errors: PathErrors, joint
     time = (times - times.mean()) / length
     drift = time @ path / (time @ time)  # over the whole span; its variance is 12 times that of the mean
     allowed = 12 * variance * share * (1 - share) + 2 * variance * share + _DRIFT_M**2
-    if drift @ drift > allowed * chi2.ppf(_SHARE, 3):
+    if drift @ drift > allowed * _chi2(3):
         return False
     independent = max(1.0, 1 / share)
     scatter = ((path - path.mean(axis=0)) ** 2).sum(axis=-1).mean()
-    return bool(scatter <= (variance + _DRIFT_M**2) * chi2.ppf(_SHARE, 3 * independent) / independent)
+    return bool(scatter <= (variance + _DRIFT_M**2) * _chi2(3 * independent) / independent)
+
+
+def _chi2(freedom: float) -> float:
+    """What chi squared stays below in `_SHARE` of the cases; importing scipy.stats for it takes half a second."""
+    return float(2 * gammaincinv(freedom / 2, _SHARE))
 
 
 def _on_one_height(rests: list[Rest], up: FloatArray) -> list[Rest]:
