@@ -39,7 +39,7 @@ Keep = Callable[[str, list[Row], float], None]
 def parts_of(shared: Path, peers: Peers, quick: bool = False) -> dict[str, Part]:
     """Name the parts of the benchmark, in the order in which they run."""
     video = shared / "pose2sim_single" / "videos" / "cam03.mp4"
-    seeds = (1,) if quick else (1, 2, 3)
+    seeds = (201,) if quick else (201, 202, 203)  # no test uses them
     camera_seeds = range(1, 3) if quick else range(1, 21)
     return {
         "speed": lambda: speed.speed(peers),

@@ -282,8 +282,8 @@ def _start(
     rays = rays_from_keypoints(rig, views, settings.min_score)
     if not active.all():
         rays = rays.take(np.arange(rays.u.shape[1]).reshape(len(times), -1)[:, active].ravel())
-    kept = {"u": rays.u.copy(), "v": rays.v.copy()}  # as long as the estimate: without the block they are parts of
-    rays = replace(rays, **kept, **{key: getattr(rays, key).astype(np.float32) for key in ("uu", "uv", "vv")})
+    # kept to the end: 32 bits are good for 1e-4 px
+    rays = replace(rays, **{key: getattr(rays, key).astype(np.float32) for key in ("u", "v", "uu", "uv", "vv")})
     sources = joint_sources(skeleton, raw.joint_names)
     sources = np.where((sources[:, ~active] == 0).all(axis=1, keepdims=True), sources, 0.0)[:, active]
     complete = sources.any(axis=1)
