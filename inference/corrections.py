@@ -111,6 +111,24 @@ def frames_of(correction: Correction, views: Sequence[Keypoints2D]) -> BoolArray
     return _frames(correction, views[0].timestamps_s)
 
 
+def pinned_points(views: Sequence[Keypoints2D], corrections: Iterable[Correction]) -> tuple[FloatArray, FloatArray]:
+    """Where joints are pinned, (T, P, J, 3) m, and how surely, (T, P, J) m.
+
+    Convention:
+        NaN where nothing is pinned; the last pin of a joint and frame counts.
+
+    Raises:
+        InputError: a pin names a person, joint or time that is not there.
+    """
+    names = views[0].joint_names
+    found, sigma = np.full((*views[0].score.shape, 3), np.nan), np.full(views[0].score.shape, np.nan)
+    for correction in corrections:
+        if correction.kind == PIN:
+            cell = frames_of(correction, views), correction.person - 1, names.index(correction.joint or "")
+            found[cell], sigma[cell] = correction.place, correction.sigma_m
+    return found, sigma
+
+
 def in_world_of(
     there: CameraRig,
     here: CameraRig,

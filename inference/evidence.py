@@ -12,12 +12,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+from scipy.linalg import block_diag
 
+from .motion.kinematics import forward_kinematics
+from .motion.rotation_covariance import rotation_covariance
+from .motion.skeleton import joint_sources
 from .shapes import BoolArray, FloatArray
-from .types import Camera, CameraRig, Flag, Intrinsics, Keypoints2D, Keypoints3D, Reason
+from .types import Camera, CameraRig, Flag, Intrinsics, Keypoints2D, Keypoints3D, Reason, SkeletonMotion
 
 _FAR_M = 20.0  # of a made view from the middle of where samples stand
 _FOCAL_PX = 20_000.0
+USUAL_TURN = 5e-4  # rad, of cameras whose accuracy is not stated, as in motion/standing.py
+_CENTRE = 0.5  # their centres err by so much of what the turn moves at the person's distance
 _NOTHING_M = 30.0  # sigma of what a made view does not tell
 
 
@@ -34,13 +40,16 @@ def made_views(
     views: Sequence[Keypoints2D],
     wanted: BoolArray,  # (T, P, J) joints for which samples stand
     told: Moments,  # joints of the views
+    turn: float = USUAL_TURN,  # rad, by which cameras of unstated accuracy are off
 ) -> tuple[CameraRig, tuple[Keypoints2D, ...]]:
     """Add the views that tell what the samples say about the wanted joints.
 
     Convention:
         a joint that one real view shows gets its depth in that view's axes alone, for the samples already hold what
         that view says; a joint that none shows, or several at odds, gets all three coordinates in the axes of the
-        view that shows most of the person in that frame. Made views are exact.
+        view that shows most of the person in that frame. Made views are exact; real ones whose accuracy is not stated
+        err by ``turn``, for zeros in a rig's covariance say of all its cameras that theirs is unknown, and beside made
+        views the solver would doubt these too.
 
     Returns:
         Rig and views, the real ones first.
@@ -64,10 +73,27 @@ def made_views(
                 made_camera = _far_camera(f"{camera.name} ({kind})", axes, about)
                 cameras.append(made_camera)
                 made.append(_told(made_camera, views[number], told, spread, whole if kind == "depth" else None))
-    size = 6 * len(cameras)
-    covariance = np.zeros((size, size))
-    covariance[: len(rig.covariance), : len(rig.covariance)] = rig.covariance
+    covariance = np.zeros((6 * len(cameras), 6 * len(cameras)))
+    real = rig.covariance if rig.covariance.any() else _covariance(rig, told.mean[wanted], turn)
+    covariance[: len(real), : len(real)] = real
     return CameraRig(tuple(cameras), covariance, rig.gauge), tuple(made)
+
+
+def turn_from_shifts(shifts: FloatArray) -> float:
+    """Return how far cameras are off, rad, that move the person by so much in their pictures (V,), normalised."""
+    return float(np.sqrt((shifts**2).mean() / (2 * (1 + _CENTRE**2))))
+
+
+def _covariance(rig: CameraRig, points: FloatArray, turn: float) -> FloatArray:
+    """Covariance (6V, 6V) of cameras that turn by so much about their centres, which move by half as much."""
+    blocks = []
+    for camera in rig.cameras:
+        distance = float(np.median(np.linalg.norm(points - camera.centre, axis=-1)))
+        x, y, z = camera.t
+        across = np.array([[0, z, -y], [-z, 0, x], [y, -x, 0]])  # t turns with the camera
+        slope = np.block([[np.eye(3), np.zeros((3, 3))], [across, -_CENTRE * distance * camera.R]])
+        blocks.append(turn**2 * slope @ slope.T)
+    return np.asarray(block_diag(*blocks))
 
 
 def _far_camera(name: str, axes: FloatArray, about: FloatArray) -> Camera:
@@ -107,6 +133,15 @@ def started(raw: Keypoints3D, wanted: BoolArray, told: Moments) -> Keypoints3D:
     )
 
 
+def about(xyz: FloatArray, told: Moments) -> FloatArray:
+    """Mean square (..., 3, 3) m² of the samples about other points than their mean.
+
+    Where nothing but samples tells of a joint, this is the expected square of what the points (..., 3) are off.
+    """
+    apart = xyz - told.mean
+    return told.covariance + apart[..., :, None] * apart[..., None, :]
+
+
 def widened(
     solved: Keypoints3D,
     told: FloatArray,  # (T, P, S, 3, 3) m² of the solved joints, NaN where no samples stand
@@ -129,3 +164,31 @@ def widened(
     flag = np.where(known & (solved.flag == Flag.OBSERVED), int(Flag.WEAK), solved.flag)
     reason = np.where(known, int(Reason.HYPOTHESES), solved.reason)
     return replace(solved, covariance=covariance, flag=flag, reason=reason)
+
+
+def turned_as_unsure(path: SkeletonMotion, solved: Keypoints3D, names: tuple[str, ...]) -> SkeletonMotion:
+    """Make rotations as unsure as joints that rest on samples make them; others stay as they are.
+
+    Convention:
+        in frames where some joint rests on samples: to first order from the widened covariances (a wrist turns the
+        upper arm too, whose twist it shows).
+
+    Args:
+        path: with the rotations' covariance as the solver knows it.
+        solved: joints of the skeleton, widened.
+        names: the detector's joints.
+    """
+    skeleton = path.skeleton
+    resting = solved.reason == Reason.HYPOTHESES
+    if not resting.any():
+        return path
+    sources = joint_sources(skeleton, names)
+    told = np.array(path.rotation_covariance)
+    for person in range(told.shape[1]):
+        frames = np.flatnonzero(resting[:, person].any(axis=-1))
+        root, local = path.root_rotation[frames, person], path.local_rotation[frames, person]
+        joints = forward_kinematics(skeleton, path.root_translation[frames, person], local, path.bone_length[person])
+        told[frames, person] = rotation_covariance(
+            skeleton, joints, root, local, solved.covariance[frames, person], sources
+        )
+    return replace(path, rotation_covariance=told)

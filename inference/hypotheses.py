@@ -14,7 +14,8 @@ from .geometry.reprojection import Rays
 from .layouts import shared_joints
 from .perception.flow import PosePrior, pose_gaussians
 from .perception.pose_flow import PoseFlow
-from .shapes import FloatArray, IntArray
+from .shapes import BoolArray, FloatArray, IntArray
+from .stature import BodySize, Stature, by_floor, by_pins, stated, stature_weights, statures
 
 LEAST_JOINTS = 4  # that a view must show of a person to say anything about the body
 _ONE_VIEW, _MORE_VIEWS = 0.12, 0.02  # of the distance, by which the rough place of the pelvis is off
@@ -22,9 +23,6 @@ _ROUGH = 0.3  # the same while it is looked for
 _ROUNDS = 6
 _NU = 4.0  # of keypoint errors, as in training
 _STRAY = 12.0  # times the middle squared distance from the middle of the body: farther keypoints do not count
-_STATURE_SIGMA = 0.03  # of a stated height, share
-_ADULT_M, _ADULT_SIGMA = 1.70, 0.06  # of whoever is filmed, where no height is stated
-_FOOT_M = 0.031  # of the sole below the ankle, less what bones in a row are longer than a straight line
 _BLOCK = 64  # frames at once
 
 
@@ -55,6 +53,7 @@ class Sampled:
     log_weight: FloatArray  # (N, S)
     mean: FloatArray  # (N, J, 3) m, of all samples at the middle height: what is alike in all frames is left out
     covariance: FloatArray  # (N, J, 3, 3) m²
+    stature: Stature  # of the person, as far as it rests on one view
 
 
 def joints_of_flow(flow_names: tuple[str, ...], names: tuple[str, ...]) -> tuple[IntArray, IntArray]:
@@ -89,7 +88,7 @@ def sample_bodies(
     flow: PoseFlow,
     seen: Seen,
     samples: int,
-    height_m: float | None,
+    size: BodySize,  # pins of N frames, joints of the flow
     seed: int,
 ) -> Sampled:
     """Draw bodies for every frame in which a view shows enough of the person.
@@ -99,13 +98,14 @@ def sample_bodies(
         to one over a frame's samples. All views are in the condition under which samples are drawn, so they do not
         weigh again. What is known besides is the height (a grown person's where none is stated): to one view a body
         of another size in proportion farther away looks the same, so there every sample gets a height, the same in
-        all frames; several views know the size, and there a stated height weighs.
+        all frames; the floor and pinned joints tell of it too (`stature`). Several views know the size, and there a
+        stated height weighs.
 
     Args:
         flow: the trained flow.
         seen: what the views show, N frames.
         samples: S of each frame.
-        height_m: of the person, where it is known.
+        size: what the take says of the person's size.
         seed: of the first frame.
 
     Returns:
@@ -113,25 +113,43 @@ def sample_bodies(
     """
     n, j = len(seen.uv), len(flow.joint_names)
     bodies = np.full((n, samples, j, 3), np.nan, np.float32)
-    weight = np.full((n, samples), -np.inf)
-    mean, covariance = np.full((n, j, 3), np.nan), np.full((n, j, 3, 3), np.nan)
-    usable = np.flatnonzero(seen.counts.max(axis=1) >= LEAST_JOINTS)
-    number = np.random.default_rng(seed).standard_normal(samples)
-    height = height_m or _ADULT_M
-    heights = height * np.exp((_STATURE_SIGMA if height_m else _ADULT_SIGMA) * number)
+    counts = seen.counts
+    usable = np.flatnonzero(counts.max(axis=1) >= LEAST_JOINTS)
     for start in range(0, len(usable), _BLOCK):
         frames = usable[start : start + _BLOCK]
-        drawn = _sampled(flow, seen.take(frames), samples, seed + start)
-        tall = statures(drawn, flow.joint_names)
-        counts = seen.counts[frames]
-        single = (counts >= LEAST_JOINTS).sum(axis=1)[:, None] == 1
-        reference = counts.argmax(axis=1)
-        camera = (-seen.t[reference][:, None]) @ seen.R[reference]
-        bodies[frames] = _scaled(drawn, camera, np.where(single, heights / tall, 1.0))
-        weight[frames] = np.where(single, -np.log(samples), stature_weights(tall, height_m))
-        alike = _scaled(drawn, camera, np.where(single, height / tall, 1.0))
+        bodies[frames] = _sampled(flow, seen.take(frames), samples, seed + start)
+    single = (counts >= LEAST_JOINTS).sum(axis=1) == 1
+    reference = counts.argmax(axis=1)
+    camera = ((-seen.t[reference][:, None]) @ seen.R[reference])[:, 0]
+    tall = statures(bodies, flow.joint_names)
+    stature = _stature(bodies, tall, camera, size, single, flow.joint_names)
+    number = np.random.default_rng(seed).standard_normal(samples)
+    heights = stature.height_m * np.exp(stature.sigma * number)
+    weight = np.full((n, samples), -np.inf)
+    weight[usable] = np.where(single[usable, None], -np.log(samples), stature_weights(tall[usable], size.height_m))
+    mean, covariance = np.full((n, j, 3), np.nan), np.full((n, j, 3, 3), np.nan)
+    for start in range(0, len(usable), _BLOCK):
+        frames = usable[start : start + _BLOCK]
+        alone, place = single[frames, None], camera[frames, None]
+        alike = _scaled(bodies[frames], place, np.where(alone, stature.height_m / tall[frames], 1.0))
         mean[frames], covariance[frames] = weighted_moments(alike, weight[frames])
-    return Sampled(bodies, weight, mean, covariance)
+        bodies[frames] = _scaled(bodies[frames], place, np.where(alone, heights / tall[frames], 1.0))
+    return Sampled(bodies, weight, mean, covariance, stature)
+
+
+def _stature(
+    bodies: FloatArray, tall: FloatArray, camera: FloatArray, size: BodySize, single: BoolArray, names: tuple[str, ...]
+) -> Stature:
+    """How tall the person is, by all that tells of it in the frames of a single view."""
+    found = stated(size.height_m)
+    if not single.any():
+        return found
+    parts = bodies[single].astype(float), tall[single].astype(float), camera[single]
+    floor = by_floor(*parts, names) if size.on_floor else None
+    pins = None if size.pins is None else by_pins(*parts, *(each[single] for each in size.pins))
+    for evidence in (floor, pins):
+        found = found if evidence is None else found.times(evidence)
+    return found
 
 
 def _scaled(bodies: FloatArray, camera: FloatArray, factor: FloatArray) -> FloatArray:
@@ -209,32 +227,3 @@ def rough_place(seen: Seen, reference: IntArray, prior: PosePrior) -> FloatArray
     apparent = (weight * np.nansum((uv - middle[:, None]) ** 2, axis=-1)).sum(axis=1)
     depth = np.sqrt(spread / np.maximum(apparent, 1e-8))
     return np.concatenate([middle * depth[:, None], depth[:, None]], axis=-1)
-
-
-def stature_weights(
-    tall: FloatArray,  # (N, S) m
-    height_m: float | None,
-) -> FloatArray:
-    """Weigh bodies by how well they fit a stated height; logarithms that sum to one over samples (N, S)."""
-    if height_m is None:
-        return np.full(tall.shape, -np.log(tall.shape[1]))
-    weight = -0.5 * (np.log(tall / height_m) / _STATURE_SIGMA) ** 2
-    return weight - np.logaddexp.reduce(weight, axis=1, keepdims=True)
-
-
-def statures(bodies: FloatArray, names: tuple[str, ...]) -> FloatArray:
-    """How tall bodies (..., J, 3) stand upright, m: the lengths of shin, thigh, trunk, neck and head in a row.
-
-    Measured on the 256 bodies of training standing at rest: within 6 mm (one sigma) from heel to crown.
-    """
-    joint = {name: bodies[..., index, :] for index, name in enumerate(names)}
-    hips, shoulders = ((joint[f"left_{n}"] + joint[f"right_{n}"]) / 2 for n in ("hip", "shoulder"))
-    legs = [
-        np.linalg.norm(joint[f"{s}_{a}"] - joint[f"{s}_{b}"], axis=-1)
-        for s in ("left", "right")
-        for a, b in (("hip", "knee"), ("knee", "ankle"))
-    ]
-    trunk = np.linalg.norm(shoulders - hips, axis=-1)
-    head = np.linalg.norm(joint["head_top"] - joint["neck"], axis=-1)
-    neck = np.linalg.norm(joint["neck"] - shoulders, axis=-1)
-    return np.sum(legs, axis=0) / 2 + trunk + neck + head + _FOOT_M

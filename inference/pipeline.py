@@ -36,7 +36,7 @@ from .calibration.from_take import lenses_of_views, refined_rig, rig_from_person
 from .calibration.person_scale import scaled_by_person
 from .cameras import rig_for_take
 from .clocks.view_clocks import views_in_step
-from .corrections import PIN, corrected
+from .corrections import corrected, pinned_points
 from .detection import find_keypoints
 from .errors import CalibrationError, DegenerateError, InputError, SolveError
 from .files.kept_keypoints import KeptKeypoints, read_kept, write_kept
@@ -52,6 +52,7 @@ from .one_view import people_of_one_view
 from .placement import placement_of_detector, with_placement
 from .progress import Progress
 from .report.page import write_report
+from .stature import BodySize
 from .take import Take, read_take
 from .types import CameraRig, Keypoints2D, Solution, SolveReport
 from .unseen import motion_with_hypotheses
@@ -220,8 +221,8 @@ def _motion(
     views = corrected(rig, kept.views, take.corrections)
     if take.corrections:
         report.facts["corrections"] = len(take.corrections)
-    if len(views) == 1 and any(correction.kind == PIN for correction in take.corrections):
-        report.warn("a pin is a keypoint in every view: with one view it holds across the ray, not along it")
+    on_floor = take.calibration.from_person or take.calibration.floor == "zero"
+    pins = pinned_points(views, take.corrections) if len(views) == 1 else None  # several views fix it by themselves
     with _stage(report, progress, "joints"), threadpool_limits(1):
         settings = take.settings.triangulation
         guessed = [view.keypoints is not None for view in take.views]
@@ -229,7 +230,8 @@ def _motion(
         raw = triangulate(rig, views, take.settings.triangulation)
     with _stage(report, progress, "motion"), threadpool_limits(1):  # many small systems: threads only wait there
         settings = (take.settings.motion, take.settings.unseen)
-        solved, motion, hypotheses = motion_with_hypotheses(raw, rig, views, settings, take.height_m, report)
+        size = BodySize(take.height_m, on_floor, pins)
+        solved, motion, hypotheses = motion_with_hypotheses(raw, rig, views, settings, size, report)
     solution = Solution(
         rig=rig,
         raw=with_derived_joints(raw, motion.skeleton),
@@ -239,7 +241,7 @@ def _motion(
         contact_names=(),
         offset_s=kept.offset_s,
         drift_ppm=kept.drift_ppm,
-        floor=np.array([0.0, 0, 1, 0]) if take.calibration.from_person else np.full(4, np.nan),
+        floor=np.array([0.0, 0, 1, 0]) if on_floor else np.full(4, np.nan),
         hypotheses=hypotheses,
     )
     solution = on_the_ground(take, solution, report)

@@ -72,7 +72,7 @@ class CalibrationSource:
     units: str | None = None  # m | mm | cm; None: what the file says
     rotation_sigma_deg: float | None = None  # None or 0: not stated, the solver finds it
     centre_sigma_m: float | None = None  # None or 0: not stated
-    floor: str = "keep"  # keep | auto
+    floor: str = "keep"  # keep | auto | zero
     board: Mapping[str, Any] | None = None  # the table [calibration.board]: cameras are solved from a board
     refine_cameras: bool = False  # adjust given cameras on the person, within how far they are trusted
     points: Path | None = None  # measured points and where the views see them: poses are solved from these
@@ -274,7 +274,7 @@ def _calibration(raw: Any, folder: Path) -> CalibrationSource:
         units=_choice(values.get("units"), UNITS, f"{where}: units"),
         rotation_sigma_deg=values.get("rotation_sigma_deg"),
         centre_sigma_m=values.get("centre_sigma_m"),
-        floor=_choice(values.get("floor", "keep"), ("keep", "auto"), f"{where}: floor") or "keep",
+        floor=_choice(values.get("floor", "keep"), ("keep", "auto", "zero"), f"{where}: floor") or "keep",
         board=board,
         refine_cameras=values.get("refine_cameras", False),
         points=_points(values, folder),

@@ -8,20 +8,22 @@ are sampled given what the views show (`hypotheses`), and the motion is estimate
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from .config import HypothesisSettings, MotionSettings
 from .errors import DegenerateError, ModelError
-from .evidence import Moments, made_views, started, widened
+from .evidence import USUAL_TURN, Moments, about, made_views, started, turn_from_shifts, turned_as_unsure, widened
 from .geometry.reprojection import Rays, rays_from_keypoints
 from .hypotheses import LEAST_JOINTS, joints_of_flow, sample_bodies, seen_by_views, weighted_moments
 from .motion.estimate import estimate_motion
 from .motion.kinematics import forward_kinematics
 from .motion.skeleton import joint_sources
 from .perception.pose_flow import PoseFlow, load_flow
+from .pinned import pinned_bodies
 from .shapes import BoolArray, FloatArray
+from .stature import BodySize, Stature, stated
 from .types import (
     CameraRig,
     Flag,
@@ -35,6 +37,7 @@ from .types import (
     no_hypotheses,
 )
 
+_DOUBTED = 2.0  # standard deviations between a height and what floor and pins make of it
 UNSURE_M = 0.05  # a joint that no two views see and that motion and bones hold no better than this is asked of the flow
 
 
@@ -43,7 +46,7 @@ def motion_with_hypotheses(
     rig: CameraRig,
     views: Sequence[Keypoints2D],
     settings: tuple[MotionSettings, HypothesisSettings],
-    height_m: float | None,
+    size: BodySize,
     report: SolveReport,
 ) -> tuple[Keypoints3D, SkeletonMotion, Hypotheses3D]:
     """Estimate the motion; where the views leave too much open, with sampled bodies as evidence.
@@ -58,7 +61,7 @@ def motion_with_hypotheses(
         rig: cameras in the order of the views.
         views: keypoints on the times of ``raw``.
         settings: of the motion and of the hypotheses.
-        height_m: of the person, where the take states one.
+        size: what the take says of how large the person is and where.
         report: takes facts, warnings and the flow's card.
 
     Returns:
@@ -99,19 +102,32 @@ def motion_with_hypotheses(
             "enough of a body, or the views contradict each other; check calibration, synchronisation and keypoints"
         )
     rays = rays_from_keypoints(rig, views, motion.min_score)
-    bodies, weight, told = _bodies(flow, raw, rays, wanted, hypothesis.hypothesis_samples, height_m)
-    wanted &= np.isfinite(told.mean).all(axis=-1)
-    more_rig, more_views = made_views(rig, views, wanted, told)
-    start = started(raw, wanted, told)
+    drawn = _bodies(flow, raw, rays, wanted, hypothesis.hypothesis_samples, size)
+    wanted &= np.isfinite(drawn.told.mean).all(axis=-1)
+    more_rig, more_views = made_views(rig, views, wanted, drawn.told, _turn_of_cameras(first, rig))
+    start = started(raw, wanted, drawn.told)
     second = SolveReport(report.take)
     solved, path = estimate_motion(start, more_rig, more_views, motion, second)
     _take_over(report, second, rig.names)
-    hypotheses = _of_skeleton(bodies, weight, path.skeleton, raw.joint_names, (own, theirs))
-    _tell(report, flow, wanted)
-    _warn_of_guesses(report, raw, height_m)
+    hypotheses = _of_skeleton(drawn.bodies, drawn.weight, path.skeleton, raw.joint_names, (own, theirs))
+    _tell(report, flow, wanted, drawn.statures)
+    _warn_of_guesses(report, raw, size, drawn.statures)
     told = _resting(hypotheses, wanted, path.skeleton, raw.joint_names)
-    solved = widened(_complete(solved, path, told), told.covariance)
-    return solved if len(rig.cameras) == 1 else _sure(solved, motion.max_sigma_m), path, hypotheses
+    one = len(rig.cameras) == 1
+    solved = _complete(solved, path, told)
+    solved = widened(solved, about(solved.xyz, told) if one else told.covariance)
+    path = turned_as_unsure(path, solved, raw.joint_names)
+    return solved if one else _sure(solved, motion.max_sigma_m), path, hypotheses
+
+
+def _turn_of_cameras(first: SolveReport, rig: CameraRig) -> float:
+    """How far the solve from the views alone found the cameras off, rad; the usual error where there was none."""
+    facts = first.facts.get("camera_shifts")
+    if not facts:
+        return USUAL_TURN
+    focal = {camera.name: float(camera.intrinsics.K[0, 0]) for camera in rig.cameras}
+    shifts = [np.hypot(fact["shift_px"], fact["sigma_px"]) / focal[fact["view"]] for fact in facts]
+    return turn_from_shifts(np.array(shifts))
 
 
 def _take_over(report: SolveReport, other: SolveReport, views: Sequence[str]) -> None:
@@ -148,25 +164,42 @@ def _left_open(raw: Keypoints3D, views: Sequence[Keypoints2D], solved: Keypoints
     return ~raw.observed & unsure & _shows_a_body(views)[..., None]
 
 
-def _bodies(
-    flow: PoseFlow, raw: Keypoints3D, rays: Rays, wanted: BoolArray, samples: int, height_m: float | None
-) -> tuple[FloatArray, FloatArray, Moments]:
-    """Sampled bodies (T, P, S, J of the flow, 3) m, log weights (T, P, S), and the moments of the layout's joints."""
+@dataclass(frozen=True, eq=False)
+class _Drawn:
+    """Bodies of all persons and frames, NaN in frames without."""
+
+    bodies: FloatArray  # (T, P, S, J of the flow, 3) m
+    weight: FloatArray  # (T, P, S) logarithms
+    told: Moments  # of the layout's joints
+    statures: tuple[Stature, ...]  # of the persons
+
+
+def _bodies(flow: PoseFlow, raw: Keypoints3D, rays: Rays, wanted: BoolArray, samples: int, size: BodySize) -> _Drawn:
+    """Draw bodies for the frames where something is wanted."""
     t, p, j = raw.flag.shape
     own, theirs = joints_of_flow(flow.joint_names, raw.joint_names)
     points = np.arange(t * p * j).reshape(t, p, j)
     bodies = np.full((t, p, samples, len(flow.joint_names), 3), np.nan, np.float32)
     weight = np.full((t, p, samples), -np.inf)
     mean, covariance = np.full((t, p, j, 3), np.nan), np.full((t, p, j, 3, 3), np.nan)
+    pins, sure = size.pins or (np.full((t, p, j, 3), np.nan), np.full((t, p, j), np.nan))
+    statures = []
     for person in range(p):
         frames = np.flatnonzero(wanted[:, person].any(axis=-1))
         seen = seen_by_views(rays.take(points[frames, person].ravel()), len(frames), raw.joint_names, flow.joint_names)
-        height = height_m if p == 1 else None  # whose it is of several is not said
-        found = sample_bodies(flow, seen, samples, height, 1000 * person)
-        bodies[frames, person], weight[frames, person] = found.bodies, found.log_weight
-        mean[frames[:, None], person, theirs] = found.mean[:, own]
-        covariance[frames[:, None], person, theirs] = found.covariance[:, own]
-    return bodies, weight, Moments(mean, covariance)
+        of_flow = [np.full((len(frames), len(flow.joint_names), *each.shape[3:]), np.nan) for each in (pins, sure)]
+        for each, of_layout in zip(of_flow, (pins, sure), strict=True):
+            each[:, own] = of_layout[frames, person][:, theirs]
+        known = BodySize(size.height_m if p == 1 else None, size.on_floor, (of_flow[0], of_flow[1]))
+        found = sample_bodies(flow, seen, samples, known, 1000 * person)  # whose height it is of several is not said
+        drawn, moved = pinned_bodies(found.bodies, raw.timestamps_s[frames], (of_flow[0], of_flow[1]), 1000 * person)
+        bodies[frames, person], weight[frames, person] = drawn, found.log_weight
+        middle, spread = np.array(found.mean), np.array(found.covariance)
+        middle[moved], spread[moved] = weighted_moments(drawn[moved], found.log_weight[moved])
+        mean[frames[:, None], person, theirs] = middle[:, own]
+        covariance[frames[:, None], person, theirs] = spread[:, own]
+        statures.append(found.stature)
+    return _Drawn(bodies, weight, Moments(mean, covariance), tuple(statures))
 
 
 def _of_skeleton(
@@ -234,18 +267,28 @@ def _sure(solved: Keypoints3D, most_m: float) -> Keypoints3D:
     )
 
 
-def _warn_of_guesses(report: SolveReport, raw: Keypoints3D, height_m: float | None) -> None:
+def _warn_of_guesses(report: SolveReport, raw: Keypoints3D, size: BodySize, statures: tuple[Stature, ...]) -> None:
     """Say of whom no view confirms what another one shows."""
     one = raw.flag.shape[1] == 1
-    size = "the height_m of the take" if height_m and one else "a grown person's height, for want of one"
+    height = "the height_m of the take" if size.height_m and one else "a grown person's height, for want of one"
+    others = [", the floor"] if size.on_floor else []
+    others += [", what is pinned"] if size.pins and np.isfinite(size.pins[0]).any() else []
     for person in np.flatnonzero(~raw.observed.any(axis=(0, 2))):
+        found, before = statures[person], stated(size.height_m if one else None)
         report.warn(
             f"person {person + 1}: no two views agree on a joint, so the pose rests on what bodies usually do and the "
-            f"distance on {size}" + ("; state height_m under [take]" if one and not height_m else "")
+            f"distance on {height}{''.join(others)}"
+            + ("; state height_m under [take]" if one and not size.height_m and not others else "")
         )
+        if others and found.apart_from(before) > _DOUBTED:
+            report.warn(
+                f"person {person + 1}: {' and '.join(each.lstrip(', ') for each in others)} would make the body "
+                f"{found.height_m:.2f} m tall, against {before.height_m:.2f} m by {height}: check the floor, the pins "
+                "and the height"
+            )
 
 
-def _tell(report: SolveReport, flow: PoseFlow, wanted: BoolArray) -> None:
+def _tell(report: SolveReport, flow: PoseFlow, wanted: BoolArray, statures: tuple[Stature, ...]) -> None:
     card = flow.card
     report.models.append(
         {"name": card.name, "licence": card.licence, "sha256": card.sha256, "provider": "CPUExecutionProvider"}
@@ -253,4 +296,6 @@ def _tell(report: SolveReport, flow: PoseFlow, wanted: BoolArray) -> None:
     report.facts["hypotheses"] = {
         "frames": [int(count) for count in wanted.any(axis=-1).sum(axis=0)],
         "joints_share": [float(share) for share in wanted.mean(axis=(0, 2))],
+        "height_m": [each.height_m for each in statures],
+        "height_sigma": [each.sigma for each in statures],
     }

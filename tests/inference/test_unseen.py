@@ -12,6 +12,7 @@ from inference.errors import DegenerateError, ModelError
 from inference.geometry.rotation import exp
 from inference.geometry.triangulation import triangulate
 from inference.perception.detector import load_detector
+from inference.stature import BodySize
 from inference.types import CameraRig, Flag, Hypotheses3D, Keypoints2D, Keypoints3D, Reason, SolveReport
 from inference.unseen import motion_with_hypotheses
 from tests.synthetic import SCENES, Scene, coverage, make_scene, observe
@@ -32,7 +33,7 @@ def _solve(
     raw = triangulate(rig, views, TriangulationSettings())
     report = SolveReport("dance")
     settings = (MotionSettings(), HypothesisSettings(hypotheses=hypotheses))
-    solved, _, samples = motion_with_hypotheses(raw, rig, views, settings, height_m, report)
+    solved, _, samples = motion_with_hypotheses(raw, rig, views, settings, BodySize(height_m), report)
     return solved, samples, report
 
 
@@ -88,6 +89,48 @@ def test_without_a_height_the_distance_is_as_unsure_as_a_grown_person_s_height()
     assert np.linalg.eigvalsh(solved.covariance[30, 0, 5])[2] > 1.3 * np.linalg.eigvalsh(sure.covariance[30, 0, 5])[2]
 
 
+def body_off(pins: tuple[np.ndarray, np.ndarray] | None) -> tuple[np.ndarray, np.ndarray]:
+    """How far the whole body and the wrist of frame 10 are off in depth where the height is stated 10 % too small."""
+    scene = make_scene(frames=30, cameras=4, fps=30.0, seed=1)
+    rig, views = CameraRig(scene.rig.cameras[:1], np.zeros((6, 6))), list(observe(scene, SCENES["base"], seed=11))[:1]
+    raw = triangulate(rig, views, TriangulationSettings())
+    settings = (MotionSettings(), HypothesisSettings())
+    size = BodySize(1.52, pins=pins)
+    solved = motion_with_hypotheses(raw, rig, views, settings, size, SolveReport("dance"))[0]
+    error = (_errors(scene, solved)[0] @ rig.cameras[0].R.T)[..., 2]
+    return np.abs(error.mean(axis=(1, 2))), np.abs(error[10, 0, scene.joint_names.index("left_wrist")])
+
+
+def test_with_one_view_a_pin_tells_how_far_away_the_joint_and_the_body_are() -> None:
+    scene = make_scene(frames=30, cameras=4, fps=30.0, seed=1)
+    joint = scene.joint_names.index("left_wrist")
+    pins, sigma = np.full((*scene.xyz.shape[:3], 3), np.nan), np.full(scene.xyz.shape[:3], np.nan)
+    pins[10, 0, joint], sigma[10, 0, joint] = scene.xyz[10, 0, joint], 0.005
+    without, wrist_without = body_off(None)
+    with_it, wrist = body_off((pins, sigma))
+    assert wrist_without > 0.15 and wrist < 0.03
+    assert with_it.mean() < 0.6 * without.mean()  # the other frames too: the body is as large in all of them
+
+
+def test_one_view_takes_its_scale_from_the_floor() -> None:
+    """A body of 1.86 m (the cameras' world made larger by a tenth): without a height it is taken for 1.70 m."""
+    found = []
+    for on_floor in (False, True):
+        scene = make_scene(frames=24, cameras=4, fps=12.0, seed=1)
+        camera = scene.rig.cameras[1]
+        rig = CameraRig((replace(camera, t=1.1 * camera.t),), np.zeros((6, 6)))
+        views = list(observe(scene, SCENES["base"], seed=11))[1:2]
+        raw, report = triangulate(rig, views, TriangulationSettings()), SolveReport("dance")
+        size = BodySize(on_floor=on_floor)
+        solved = motion_with_hypotheses(raw, rig, views, (MotionSettings(), HypothesisSettings()), size, report)[0]
+        index = [solved.joint_names.index(name) for name in scene.joint_names]
+        error = np.linalg.norm(solved.xyz[:, :, index] - 1.1 * scene.xyz, axis=-1)
+        found.append((report.facts["hypotheses"]["height_m"][0], error.mean(), report.warnings[0]))
+    assert found[0][0] == pytest.approx(1.70) and found[1][0] == pytest.approx(1.86, rel=0.04)
+    assert found[1][1] < 0.8 * found[0][1]
+    assert "the floor" in found[1][2] and "the floor" not in found[0][2]
+
+
 def test_two_views_leave_no_joint_missing() -> None:
     scene, solved, samples, report = solved_by([0, 1])
     assert not report.warnings
@@ -133,12 +176,12 @@ def test_a_missing_model_costs_the_hypotheses_alone_where_views_stand() -> None:
     raw = triangulate(rig, views, TriangulationSettings())
     report = SolveReport("dance")
     settings = (MotionSettings(), HypothesisSettings(flow="nobody"))
-    motion_with_hypotheses(raw, rig, views, settings, None, report)
+    motion_with_hypotheses(raw, rig, views, settings, BodySize(), report)
     assert any("no model card 'nobody'" in warning for warning in report.warnings)
     with pytest.raises(ModelError, match="nobody"):  # with one view nothing stands
         one = CameraRig(rig.cameras[:1], np.zeros((6, 6)))
         raw = triangulate(one, views[:1], TriangulationSettings())
-        motion_with_hypotheses(raw, one, views[:1], settings, None, report)
+        motion_with_hypotheses(raw, one, views[:1], settings, BodySize(), report)
 
 
 def test_samples_do_not_depend_on_chance() -> None:
@@ -173,7 +216,7 @@ def test_joints_above_the_limit_are_given_up_where_two_views_stand() -> None:
     raw = triangulate(rig, views, TriangulationSettings())
     for most, given_up in ((0.3, False), (0.02, True)):
         settings = (MotionSettings(max_sigma_m=most), HypothesisSettings())
-        solved = motion_with_hypotheses(raw, rig, views, settings, None, SolveReport("dance"))[0]
+        solved = motion_with_hypotheses(raw, rig, views, settings, BodySize(), SolveReport("dance"))[0]
         sigma = np.sqrt(np.linalg.eigvalsh(solved.covariance[solved.observed])[:, 2])
         assert sigma.max() <= most and (~solved.observed).any() == given_up
         assert np.isnan(solved.xyz[~solved.observed]).all()

@@ -1,0 +1,106 @@
+"""Samples as evidence: the views that tell them, and what rests on them is as unsure as they are."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from inference.config import MotionSettings, TriangulationSettings
+from inference.evidence import Moments, about, made_views, turn_from_shifts, turned_as_unsure
+from inference.geometry.rotation import exp
+from inference.geometry.triangulation import triangulate
+from inference.motion.estimate import estimate_motion
+from inference.types import CameraRig, Flag, Keypoints3D, Reason, SkeletonMotion, SolveReport
+from tests.synthetic import SCENES, make_scene, observe
+
+
+@pytest.fixture(scope="module")
+def scene():
+    return make_scene(frames=12, cameras=2, fps=30.0, seed=1)
+
+
+def told_of(scene) -> tuple[Moments, np.ndarray]:
+    covariance = np.broadcast_to(0.01 * np.eye(3), (*scene.xyz.shape, 3))
+    return Moments(scene.xyz, covariance), np.ones(scene.xyz.shape[:3], bool)
+
+
+def test_made_views_are_exact_where_the_rig_s_accuracy_is_not_stated(scene) -> None:
+    """Zeros for all would say that nobody knows how accurate the made views are either."""
+    told, wanted = told_of(scene)
+    views = observe(scene, SCENES["white"], seed=2)[:1]
+    camera = scene.rig.cameras[0]
+    rig, more = made_views(CameraRig((camera,), np.zeros((6, 6))), views, wanted, told)
+    assert len(more) == len(rig.cameras) == 2
+    sigma = np.sqrt(np.diag(rig.covariance))
+    assert sigma[:3] == pytest.approx([5e-4] * 3)
+    assert (sigma[6:] == 0).all() and (rig.covariance[:6, 6:] == 0).all()
+    # The camera turns about its own centre: what is left of t's error is that of the centre, half a turn at the person.
+    centre = np.hstack([-camera.R.T @ cross(camera.t), -camera.R.T]) @ rig.covariance[:6, :6]
+    centre = centre @ np.hstack([-camera.R.T @ cross(camera.t), -camera.R.T]).T
+    distance = np.median(np.linalg.norm(scene.xyz - camera.centre, axis=-1))
+    assert np.sqrt(np.diag(centre)) == pytest.approx([0.5 * 5e-4 * distance] * 3)
+
+
+def test_cameras_are_as_far_off_as_they_move_the_person(scene) -> None:
+    """Cameras drawn from the covariance of made views move the person by what gives back the turn."""
+    told, wanted = told_of(scene)
+    views = observe(scene, SCENES["white"], seed=2)
+    rig, _ = made_views(CameraRig(scene.rig.cameras, np.zeros((12, 12))), views, wanted, told, turn=1e-3)
+    rng, shifts = np.random.default_rng(3), []
+    for number, camera in enumerate(scene.rig.cameras):
+        block = rig.covariance[6 * number : 6 * number + 6, 6 * number : 6 * number + 6]
+        for error in rng.multivariate_normal(np.zeros(6), block, size=100):
+            own = scene.xyz.reshape(-1, 3) @ camera.R.T
+            moved = own @ exp(error[:3]).T + camera.t + error[3:]
+            own = own + camera.t
+            apart = moved[:, :2] / moved[:, 2:] - own[:, :2] / own[:, 2:]
+            shifts.append(np.sqrt((apart**2).sum(axis=-1).mean()))
+    assert turn_from_shifts(np.array(shifts)) == pytest.approx(1e-3, rel=0.15)
+
+
+def cross(vector: np.ndarray) -> np.ndarray:
+    x, y, z = vector
+    return np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]])
+
+
+def test_what_is_stated_of_the_cameras_stays(scene) -> None:
+    told, wanted = told_of(scene)
+    stated = np.diag([1e-3**2] * 3 + [0.01**2] * 3)
+    views = observe(scene, SCENES["white"], seed=2)[:1]
+    rig, _ = made_views(CameraRig(scene.rig.cameras[:1], stated), views, wanted, told)
+    assert np.array_equal(rig.covariance[:6, :6], stated) and not rig.covariance[6:, 6:].any()
+
+
+def test_the_mean_square_about_another_point_by_samples() -> None:
+    rng = np.random.default_rng(1)
+    samples = rng.normal(size=(100_000, 3)) * [0.1, 0.2, 0.3] + [1, 2, 3]
+    told = Moments(samples.mean(axis=0), np.cov(samples.T))
+    point = np.array([1.1, 2.0, 2.5])
+    expected = (samples - point).T @ (samples - point) / len(samples)
+    np.testing.assert_allclose(about(point, told), expected, rtol=1e-3, atol=1e-5)
+    assert about(point, told)[2, 2] > told.covariance[2, 2] + 0.2  # negative control: the covariance alone is less
+
+
+def test_rotations_are_as_unsure_as_the_joints_that_rest_on_samples(scene) -> None:
+    raw = triangulate(scene.rig, observe(scene, SCENES["white"], seed=2), TriangulationSettings())
+    views = observe(scene, SCENES["white"], seed=2)
+    solved, path = estimate_motion(raw, scene.rig, views, MotionSettings(), SolveReport("dance"))
+    wrist = solved.joint_names.index("left_wrist")
+    covariance = np.array(solved.covariance)
+    covariance[5, 0, wrist] = 0.1**2 * np.eye(3)
+    reason = np.array(solved.reason)
+    reason[5, 0, wrist] = Reason.HYPOTHESES
+    flag = np.where(reason == Reason.HYPOTHESES, int(Flag.WEAK), solved.flag)
+    unsure: Keypoints3D = replace(solved, covariance=covariance, reason=reason, flag=flag)
+    after: SkeletonMotion = turned_as_unsure(path, unsure, raw.joint_names)
+    forearm, thigh = wrist - 1, path.skeleton.bone_names.index("left_thigh")
+    sigma = [np.sqrt(np.trace(each.rotation_covariance[5, 0, forearm])) for each in (path, after)]
+    # One of two swings is the elbow's; the other turns the upper arm, whose twist the forearm shows.
+    assert np.sqrt(sigma[1] ** 2 - sigma[0] ** 2) > 0.9 * 0.1 / path.bone_length[0, forearm]
+    np.testing.assert_allclose(
+        after.rotation_covariance[5, 0, thigh], path.rotation_covariance[5, 0, thigh], rtol=0.1, atol=1e-5
+    )
+    np.testing.assert_array_equal(after.rotation_covariance[6:], path.rotation_covariance[6:])
+    assert turned_as_unsure(path, solved, raw.joint_names) is path  # nothing rests on samples: nothing changes
