@@ -18,6 +18,9 @@ _ADULT_M, _ADULT_SIGMA = 1.70, 0.06  # of whoever is filmed, where no height is 
 _BONES_TO_CROWN_M = 0.031  # of the sole below the ankle, less what bones in a row are longer than a straight line
 _SOLE_M = 0.016  # of the lowest toe or heel above the floor: 256 bodies of training at rest, 1 mm apart
 _FEET = tuple(f"{side}_{part}" for side in ("left", "right") for part in ("heel", "big_toe", "small_toe"))
+# Joints that a flow has to have for a body of it to have a size.
+MEASURED = tuple(f"{side}_{part}" for side in ("left", "right") for part in ("shoulder", "hip", "knee", "ankle"))
+MEASURED += ("neck", "head_top", *_FEET)
 _LOW = 0.1  # share of frames whose feet stand lowest: there they rest
 _LEAST_DROP_M = 0.3  # from the camera to the feet; below, the floor says nothing
 _FLOOR_SIGMA = 0.02  # of the height by the floor: what resting feet and bodies differ in beside the samples' spread

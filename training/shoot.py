@@ -23,6 +23,7 @@ from inference.geometry.triangulation import triangulate
 from inference.layouts import shared_joints
 from inference.perception.crop import image_from_crop, region_of_box, transform_points, warp
 from inference.pipeline import cameras_of_views, solve
+from inference.placement import without_placement
 from inference.progress import Progress
 from inference.shapes import BoolArray, FloatArray
 from inference.take import Take, View, read_take
@@ -170,7 +171,8 @@ def _taught(take: Take, held: str, settings: ShootSettings, progress: Progress |
         out = Path(settings.work) / f"{take.name}_without_{held}_{teacher}"
         folders.append(out)
         solve(own, out, progress)
-        solutions.append(read_solution(out / "solution.npz"))
+        # Where on the body the teacher sets a joint is part of what it teaches: no doubt about the label.
+        solutions.append(without_placement(read_solution(out / "solution.npz")))
     first = solutions[0]
     robust = [dataclasses.replace(each.solved, flag=_robust(each.solved, each.raw)) for each in solutions]
     # Cameras that the solve has adjusted stand for those that took part; the held-out one is as given.

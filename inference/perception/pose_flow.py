@@ -7,6 +7,7 @@ import numpy as np
 from ..errors import ModelError, ShapeError
 from ..layouts import layout
 from ..shapes import FloatArray
+from ..stature import MEASURED
 from .card import ModelCard, find_card
 from .flow import PoseGaussians, PosePrior
 from .session import Session
@@ -21,12 +22,18 @@ class PoseFlow:
         """Load the network and the prior that it carries.
 
         Raises:
-            ModelError: the card is of another kind of network, or the network is no flow.
+            ModelError: the card is of another kind of network, its joints do not do, or the network is no flow.
         """
         if card.kind != "flow":
             raise ModelError(f"the model {card.name!r} is of kind {card.kind!r}; hypotheses need one of kind 'flow'")
         self.card = card
         self.joint_names = layout(card.layout).joint_names
+        lacking = [name for name in MEASURED if name not in self.joint_names]
+        if lacking:
+            raise ModelError(
+                f"the flow {card.name!r} has the joints of {card.layout!r}, which lack {', '.join(lacking)}: a flow for "
+                "hypotheses needs them to know how tall a body is; train it on sightline_29"
+            )
         self._session = Session(card.path, "cpu", threads)
         j = len(self.joint_names)
         nothing = {"z": np.zeros((1, 1, 3 * j), np.float32), "features": np.zeros((1, 15 * j), np.float32)}

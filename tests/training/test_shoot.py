@@ -12,7 +12,7 @@ import torch
 
 from inference.errors import InputError
 from inference.layouts import layout
-from inference.perception.card import KeypointNoise, ModelCard, NetworkInput, read_card, sha256_of
+from inference.perception.card import KeypointNoise, ModelCard, NetworkInput, find_card, read_card, sha256_of
 from inference.progress import Progress
 from inference.types import Flag, Keypoints3D
 from training import adapt
@@ -285,6 +285,20 @@ def test_the_crops_hold_their_labels(moment):
     assert (batch["inside"] == known).float().mean() > 0.99 and known.float().mean() > 0.4
     extent = batch["xy"][0][known[0]].amax(dim=0) - batch["xy"][0][known[0]].amin(dim=0)
     assert 128 / 1.25 * 0.8 < extent[1] < 128 / 1.25 * 1.05 or 96 / 1.25 * 0.8 < extent[0] < 96 / 1.25 * 1.05
+
+
+def test_where_on_the_body_the_teacher_sets_a_joint_is_no_doubt_about_the_label(moment, blazepose_card):
+    """Its card says that a hip may lie so many mm elsewhere: that is in a solve's ellipsoids, not in labels."""
+    placement_m = find_card("blazepose").noise_of("left_hip").placement_m
+    assert placement_m > 0.005
+    sigma, placed = [], []
+    for view in moment.learn:
+        hip = view.joint_names.index("left_hip")
+        if np.isfinite(view.xy[hip]).all():
+            depth = (view.camera.R @ view.xyz[hip] + view.camera.t)[2]
+            sigma.append(np.sqrt(np.linalg.eigvalsh(view.covariance[hip])[1]))
+            placed.append(placement_m * view.camera.intrinsics.K[0, 0] / depth)
+    assert len(sigma) > 5 and np.median(np.array(sigma) / placed) < 0.9
 
 
 def test_labels_of_the_other_views_are_farther_from_the_detector_than_those_it_made_itself(moment):

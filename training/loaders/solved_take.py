@@ -14,6 +14,7 @@ from inference.errors import InputError
 from inference.files.solution import read_solution
 from inference.footage import nearest_frames, open_footage
 from inference.geometry.projection import project, project_jacobian
+from inference.placement import without_placement
 from inference.shapes import FloatArray
 from inference.take import View, read_take
 from inference.types import Camera, Flag, Keypoints3D
@@ -36,7 +37,8 @@ def read_solved_take(
         InputError: a file is missing, or take and solution have different views.
     """
     take = read_take(existing(take_file, "a take"))
-    solution = read_solution(existing(solution_file, "its solution (python -m inference solve TAKE --out DIR)"))
+    solved = read_solution(existing(solution_file, "its solution (python -m inference solve TAKE --out DIR)"))
+    solution = without_placement(solved)  # where on the body the teacher sets a joint is what it teaches, no doubt
     views = {view.name: view for view in take.views}
     labelled: list[LabelledView] = []
     for camera, offset in zip(solution.rig.cameras, solution.offset_s, strict=True):
