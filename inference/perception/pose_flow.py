@@ -31,8 +31,8 @@ class PoseFlow:
         lacking = [name for name in MEASURED if name not in self.joint_names]
         if lacking:
             raise ModelError(
-                f"the flow {card.name!r} has the joints of {card.layout!r}, which lack {', '.join(lacking)}: a flow for "
-                "hypotheses needs them to know how tall a body is; train it on sightline_29"
+                f"the flow {card.name!r} has the joints of {card.layout!r}, which lack {', '.join(lacking)}: a flow "
+                "for hypotheses needs them to know how tall a body is; train it on sightline_29"
             )
         self._session = Session(card.path, "cpu", threads)
         j = len(self.joint_names)
