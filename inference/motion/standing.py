@@ -153,14 +153,14 @@ def corrected(rays: Rays, standing: Standing, joint: IntArray | None = None) -> 
     """Take the offsets off the keypoints and move the cameras as far as is known; joint (N,) of each point."""
     if joint is None:
         joint = np.arange(rays.u.shape[1]) % standing.shape[1]
-    offset = np.where(rays.seen[..., None], standing.offset[:, joint], 0.0)
+    by_u, by_v = np.moveaxis(standing.offset, -1, 0)
     turn = rotation.exp(standing.pose[:, :3])
     return replace(
         rays,
         R=turn @ rays.R,
         t=rays.t + standing.pose[:, 3:],
-        u=rays.u - offset[..., 0],
-        v=rays.v - offset[..., 1],
+        u=rays.u - np.where(rays.seen, by_u[:, joint], 0.0),
+        v=rays.v - np.where(rays.seen, by_v[:, joint], 0.0),
     )
 
 
