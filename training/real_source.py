@@ -35,7 +35,7 @@ def real_samples(file: Path, size: tuple[int, int], seed: int, layout_name: str)
     Raises:
         InputError: the file is missing, damaged, or of another layout.
     """
-    kept = _read(file, layout_name)
+    kept = read_crops(file, layout_name)
     count = len(kept["image"])
     upper = [i for i, name in enumerate(layout(layout_name).joint_names) if name.endswith(_UPPER)]
     focus = kept["xy"][:, upper].nanmean(dim=1)
@@ -50,7 +50,7 @@ def real_samples(file: Path, size: tuple[int, int], seed: int, layout_name: str)
         towards = torch.where(closer[:, None], focus[chosen], middle)
         zoom = torch.where(closer, 1.3 + 0.7 * numbers[:, 31], 1.0)
         moved, xy = _looked_at(person.float() / 255, kept["xy"][chosen], size, numbers, (towards, zoom))
-        image = _elsewhere(moved[:, :3], moved[:, 3:], _behind(kept["backdrops"], size, numbers), numbers)
+        image = _elsewhere(moved[:, :3], moved[:, 3:], behind(kept["backdrops"], size, numbers), numbers)
         limits = torch.tensor(size) - 0.5
         inside = ((xy > -0.5) & (xy < limits)).all(dim=-1)
         picture = (image.clamp(0, 1) * 255).round().byte()
@@ -59,7 +59,12 @@ def real_samples(file: Path, size: tuple[int, int], seed: int, layout_name: str)
     return samples
 
 
-def _read(file: Path, layout_name: str) -> dict[str, Tensor]:
+def read_crops(file: Path, layout_name: str) -> dict[str, Tensor]:
+    """Read the tensors of a file of crops by name.
+
+    Raises:
+        InputError: it is missing, damaged, or of another layout.
+    """
     names = ("image", "alpha", "xy", "visible", "backdrops")
     try:
         with safe_open(str(file), framework="pt") as opened:
@@ -75,7 +80,7 @@ def _read(file: Path, layout_name: str) -> dict[str, Tensor]:
     return kept
 
 
-def _behind(backdrops: Tensor, size: tuple[int, int], numbers: Tensor) -> Tensor:
+def behind(backdrops: Tensor, size: tuple[int, int], numbers: Tensor) -> Tensor:
     """Return a part (N, 3, H, W) of a background for each sample, some mirrored."""
     rows = []
     for which, mirror, down, across in numbers[:, [1, 2, 30, 31]].tolist():  # each from a place of its own
@@ -92,10 +97,10 @@ def _elsewhere(image: Tensor, alpha: Tensor, other: Tensor, numbers: Tensor) -> 
     # A mask that is a little too large or too small on purpose: the network shall not learn its edge.
     edge = (0.3 + 0.4 * numbers[:, 4])[:, None, None, None]
     soft = ((alpha - edge) * (3 + 9 * numbers[:, 5])[:, None, None, None] + 0.5).clamp(0, 1)
-    return soft * _recoloured(image, numbers[:, 6:14]) + (1 - soft) * _recoloured(behind, numbers[:, 14:22])
+    return soft * recoloured(image, numbers[:, 6:14]) + (1 - soft) * recoloured(behind, numbers[:, 14:22])
 
 
-def _recoloured(image: Tensor, numbers: Tensor) -> Tensor:
+def recoloured(image: Tensor, numbers: Tensor) -> Tensor:
     """Turn hues, mix channels, bend brightness: cloth and skin of few people stand for those of many."""
     angle = 2 * math.pi * (numbers[:, 0] - 0.5) * torch.where(numbers[:, 1] < 0.5, 1.0, 0.12)
     third = 1 / math.sqrt(3.0)
@@ -125,16 +130,33 @@ def _looked_at(
     scale = torch.exp(0.55 * (numbers[:, 26] - 0.55)) * _MARGIN * size[0] / width * near[1]  # output px per kept px
     stretch = torch.exp(0.2 * (numbers[:, 27] - 0.5))
     shift = 0.12 * (2 * numbers[:, 28:30] - 1) * torch.tensor(size)
-    cosine, sine = angle.cos(), angle.sin()
-    turn = torch.stack([torch.stack([cosine, -sine], -1), torch.stack([sine, cosine], -1)], -2)
-    forward = turn * scale[:, None, None] * torch.stack([stretch, 1 / stretch], -1)[:, None, :]
+    forward = turn(angle) * scale[:, None, None] * torch.stack([stretch, 1 / stretch], -1)[:, None, :]
     middle, out_middle = torch.tensor([width - 1, height - 1]) / 2, (torch.tensor(size) - 1) / 2
-    shift = shift - ((near[0] - middle)[:, None] @ forward.transpose(1, 2))[:, 0]
-    moved = (xy - middle) @ forward.transpose(1, 2) + (out_middle + shift)[:, None]
+    to = out_middle + shift - ((near[0] - middle)[:, None] @ forward.transpose(1, 2))[:, 0]
+    moved = (xy - middle) @ forward.transpose(1, 2) + to[:, None]
+    return resampled(image, size, (forward, middle, to), "border"), moved
+
+
+def turn(angle: Tensor) -> Tensor:
+    """Return rotations (N, 2, 2) of the plane."""
+    cosine, sine = angle.cos(), angle.sin()
+    return torch.stack([torch.stack([cosine, -sine], -1), torch.stack([sine, cosine], -1)], -2)
+
+
+def resampled(image: Tensor, size: tuple[int, int], place: tuple[Tensor, Tensor, Tensor], beyond: str) -> Tensor:
+    """Return pictures (N, C, H, W) of a size: ``out = forward (in - pivot) + to``, ``place = (forward, pivot, to)``.
+
+    ``beyond`` the picture lies ``"border"``, its edge repeated, or ``"zeros"``.
+    """
+    forward, pivot, to = place
+    n, channels, height, width = image.shape
     inverse = torch.linalg.inv(forward)
     half_in, half_out = torch.tensor([width, height]) / 2, torch.tensor(size) / 2
+    # grid_sample counts from -1 to 1 over the picture's edges (align_corners False): 2 (u + 0.5) / size - 1.
     linear = inverse * half_out[None, None, :] / half_in[None, :, None]
-    offset = -(inverse @ shift[:, :, None]) / half_in[None, :, None]
-    shape = [n, image.shape[1], size[1], size[0]]
-    grid = functional.affine_grid(torch.cat([linear, offset], dim=-1), shape, align_corners=False)
-    return functional.grid_sample(image, grid, padding_mode="border", align_corners=False), moved
+    start = (inverse @ ((torch.tensor(size) - 1) / 2 - to)[:, :, None])[..., 0] + pivot
+    offset = (start - (half_in - 0.5)) / half_in
+    grid = functional.affine_grid(
+        torch.cat([linear, offset[..., None]], dim=-1), [n, channels, size[1], size[0]], align_corners=False
+    )
+    return functional.grid_sample(image, grid, padding_mode=beyond, align_corners=False)

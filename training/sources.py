@@ -124,7 +124,13 @@ def person_source(settings: DataSettings, seed: int, held_out: bool = False) -> 
         from . import synthetic_source  # here: smoke runs and tests need no renderer
 
         made = synthetic_source.person_samples(Path(settings.pack), settings.size, seed, held_out)
-    return _kept(made, settings, seed, "held_out_pictures" if held_out else "pictures")
+    source = _kept(made, settings, seed, "held_out_pictures" if held_out else "pictures")
+    if not settings.real or held_out:
+        return source
+    from .real_pictures import real_pictures  # here: synthetic people need no file of crops
+
+    real = real_pictures(Path(settings.real), settings.size, seed, settings.layout)
+    return mixed(source, real, settings.real_share)
 
 
 def held_out_settings(settings: DataSettings) -> DataSettings:

@@ -1,4 +1,4 @@
-"""Train a model: ``python training/train.py CONFIG.toml --out RUN [--smoke] [--resume | --start F] [--minutes N]``.
+"""Train a model: ``python training/train.py CONFIG.toml --out RUN [--smoke] [--resume | --start F | --backbone F]``.
 
 Writes ``RUN/checkpoint.safetensors`` and ``RUN/tensorboard``; JSON lines with ``loss`` on stdout. On several GPUs or
 machines: ``torchrun --nproc-per-node N training/train.py …``. Exit codes: 0 done, 2 the input is wrong, 3 the training
@@ -65,16 +65,21 @@ def _run(config: Config, options: argparse.Namespace, place: Place) -> int:
     _check_folder(options.out, options.resume)
     config = dataclasses.replace(config, tables=tables, training=settings)
     task = kind(tables, settings.seed)
-    begun = str(options.start) if options.start else _began_with(options)
+    begun = _began_with(options)
     facts = facts_of(config) | ({"started_from": begun} if begun else {})
-    result = train(task, settings, Options(options.out, options.resume, minutes, facts, options.start), place)
+    how = Options(options.out, options.resume, minutes, facts, options.start, options.backbone)
+    result = train(task, settings, how, place)
     if options.smoke:
         check_fall(result)
     return 0
 
 
 def _began_with(options: argparse.Namespace) -> str:
-    """Return what the training that goes on was started from, "" if from nothing."""
+    """Return what the training is or was started from, "" if from nothing."""
+    if options.start:
+        return str(options.start)
+    if options.backbone:
+        return f"{options.backbone} (its backbone)"
     return str(read_checkpoint(options.out / FILE).facts.get("started_from", "")) if options.resume else ""
 
 
@@ -128,6 +133,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--smoke", action="store_true", help="a minute on a CPU; fails unless the loss falls")
     beginning = parser.add_mutually_exclusive_group()
     beginning.add_argument("--start", type=Path, metavar="F.safetensors", help="weights to begin with")
+    beginning.add_argument(
+        "--backbone", type=Path, metavar="F.safetensors", help="a model whose backbone to begin with"
+    )
     beginning.add_argument("--resume", action="store_true", help="go on from the checkpoint in the folder")
     parser.add_argument("--minutes", type=float, default=math.inf, metavar="N", help="end within this time")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N")

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 
 import pytest
+import torch
 
 from training import train as command
-from training.trainer.checkpoint import FILE, read_checkpoint
+from training.trainer.checkpoint import FILE, read_checkpoint, write_weights
 from training.trainer.loop import Result, TrainingError
 
 # detector_s: test_exporting.py, as a process of its own
-CONFIGS = ("detector_m", "person", "detector_s_cpu", "flow", "spatial_uncertainty", "adapt", "flow_paper")
+CONFIGS = ("detector_m", "person", "person_cpu", "detector_s_cpu", "flow", "spatial_uncertainty", "adapt", "flow_paper")
 
 
 @pytest.mark.parametrize("name", CONFIGS)
@@ -58,6 +61,72 @@ def test_a_finished_run_is_not_overwritten(tmp_path, capsys):
     (tmp_path / "checkpoint.safetensors").write_bytes(b"x")
     assert command.main([str(tmp_path / "c.toml"), "--out", str(tmp_path)]) == 2
     assert "holds a checkpoint already" in capsys.readouterr().err
+
+
+SMALL = """
+system = 'detector'
+task = '{task}'
+[training]
+steps = {steps}
+batch_size = 4
+log_every = 1
+[data]
+source = 'stick_figures'
+size = [64, 64]
+validation_views = 2
+[network]
+channels = [8, 8, 8]
+blocks = [1, 1, 1]
+"""
+
+
+@pytest.mark.parametrize("task", ["keypoints", "person"])
+def test_two_processes_train_a_detector_as_one(tmp_path, task):
+    """All of a network's parameters have a gradient, and no loss depends on who holds which samples."""
+    config = tmp_path / "c.toml"
+    config.write_text(SMALL.format(task=task, steps=3))
+    assert command.main([str(config), "--out", str(tmp_path / "one")]) == 0
+    start = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    arguments = [command.__file__, config, "--out", tmp_path / "two", "--device", "cpu", "--threads", "1"]
+    done = subprocess.run([*start, *map(str, arguments)], capture_output=True, text=True, timeout=200)
+    assert done.returncode == 0, done.stderr
+    one, two = (read_checkpoint(tmp_path / name / FILE).part("model") for name in ("one", "two"))
+    for name, value in one.items():
+        torch.testing.assert_close(value, two[name], rtol=1e-4, atol=1e-4)
+
+
+def test_a_person_detector_begins_with_the_backbone_of_a_keypoint_detector(tmp_path, capsys):
+    for task in ("keypoints", "person"):
+        (tmp_path / f"{task}.toml").write_text(SMALL.format(task=task, steps=1))
+    given = ["--out", str(tmp_path / "first")]
+    assert command.main([str(tmp_path / "keypoints.toml"), *given]) == 0
+    start = tmp_path / "first" / FILE
+    still = (tmp_path / "person.toml").read_text().replace("log_every = 1", "log_every = 1\nlearning_rate = 1e-12")
+    (tmp_path / "still.toml").write_text(still)
+    arguments = [str(tmp_path / "still.toml"), "--out", str(tmp_path / "second"), "--backbone", str(start)]
+    assert command.main(arguments) == 0
+    second = read_checkpoint(tmp_path / "second" / FILE)
+    assert second.facts["started_from"] == f"{start} (its backbone)"
+    given_weights, taken = read_checkpoint(start).part("ema"), second.part("model")
+    kernels = [name for name in taken if name.startswith("backbone.") and taken[name].ndim == 4]
+    assert len(kernels) > 5
+    for name in kernels:
+        torch.testing.assert_close(taken[name], given_weights[name], rtol=0, atol=1e-6)
+    assert "backbone.up.1.first.0.weight" in given_weights and "backbone.up.1.first.0.weight" not in taken
+
+    wide = still.replace("channels = [8, 8, 8]", "channels = [16, 8, 8]")
+    (tmp_path / "wide.toml").write_text(wide)
+    arguments = [str(tmp_path / "wide.toml"), "--out", str(tmp_path / "third"), "--backbone", str(start)]
+    assert command.main(arguments) == 2
+    assert "holds another architecture" in capsys.readouterr().err
+
+
+def test_weights_without_a_backbone_are_one_line(tmp_path, capsys):
+    (tmp_path / "c.toml").write_text(SMALL.format(task="person", steps=1))
+    write_weights(tmp_path / "w.safetensors", {"other": torch.zeros(2)}, {})
+    arguments = [str(tmp_path / "c.toml"), "--out", str(tmp_path / "r"), "--backbone", str(tmp_path / "w.safetensors")]
+    assert command.main(arguments) == 2
+    assert "has no backbone" in capsys.readouterr().err
 
 
 def test_a_training_that_goes_on_remembers_the_weights_that_it_started_from(project_root, tmp_path):

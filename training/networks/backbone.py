@@ -32,9 +32,12 @@ class NetworkSettings:
 
 
 class Backbone(nn.Module):
-    """Picture (N, 3, H, W) 0–1 → features at 1/4 (N, channels[0], H/4, W/4) and at the coarsest level."""
+    """Picture (N, 3, H, W) 0–1 → features going up again, to 1/4 (N, channels[0], H/4, W/4), and the coarsest ones.
 
-    def __init__(self, settings: NetworkSettings) -> None:
+    With ``finest`` 1 they end at 1/8, with 2 at 1/16 …: what nobody reads is neither made nor trained.
+    """
+
+    def __init__(self, settings: NetworkSettings, finest: int = 0) -> None:
         super().__init__()
         channels = settings.channels
         self.stem = nn.Sequential(_convolution(3, channels[0] // 2, 2), _convolution(channels[0] // 2, channels[0], 2))
@@ -44,12 +47,12 @@ class Backbone(nn.Module):
             layers: list[nn.Module] = [_convolution(before, width, 2)] if level else []
             self.down.append(nn.Sequential(*layers, *(Residual(width) for _ in range(blocks))))
             before = width
-        pairs = list(zip(channels[1:], channels[:-1], strict=True))[::-1]
+        pairs = list(zip(channels[1:], channels[:-1], strict=True))[finest:][::-1]
         self.narrow = nn.ModuleList(nn.Conv2d(wide, narrow, 1) for wide, narrow in pairs)
         self.up = nn.ModuleList(Residual(narrow) for _, narrow in pairs)
 
     def forward(self, image: Tensor) -> tuple[list[Tensor], Tensor]:
-        """Return the features going up, coarse to fine, 1/4 last, and those of the coarsest level."""
+        """Return the features going up, coarse to fine, and those of the coarsest level."""
         features = self.stem((image - 0.5) * 4)  # brings pictures near mean 0 and deviation 1
         levels = []
         for stage in self.down:
@@ -57,7 +60,7 @@ class Backbone(nn.Module):
             levels.append(features)
         coarse = features
         rising = []
-        for narrow, block, skip in zip(self.narrow, self.up, levels[-2::-1], strict=True):
+        for narrow, block, skip in zip(self.narrow, self.up, levels[-2::-1][: len(self.up)], strict=True):
             features = block(functional.interpolate(narrow(features), scale_factor=2.0, mode="nearest") + skip)
             rising.append(features)
         return rising, coarse

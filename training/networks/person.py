@@ -8,6 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from inference.errors import InputError
+
 from .backbone import Backbone, NetworkSettings
 
 STRIDE = 8
@@ -25,8 +27,10 @@ class PersonNetwork(nn.Module):
 
     def __init__(self, settings: NetworkSettings, size: tuple[int, int]) -> None:
         super().__init__()
+        if len(settings.channels) < 3:
+            raise InputError(f"[network]: channels {list(settings.channels)} must be three or more to find people")
         width = settings.channels[1]
-        self.backbone = Backbone(settings)
+        self.backbone = Backbone(settings, finest=1)
         self.head = nn.Sequential(nn.Conv2d(width, width, 3, padding=1), nn.ReLU(), nn.Conv2d(width, 5, 1))
         self.size = size
         last = self.head[-1]
@@ -37,7 +41,7 @@ class PersonNetwork(nn.Module):
     def forward(self, image: Tensor) -> PersonOutput:
         """See the class."""
         rising, _ = self.backbone(image)
-        values = self.head(rising[-2]).float()
+        values = self.head(rising[-1]).float()
         return PersonOutput(values[:, 0], functional.softplus(values[:, 1:]) * STRIDE)
 
 

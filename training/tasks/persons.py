@@ -56,7 +56,7 @@ class PersonTask:
     def smoke(cls, tables: Mapping[str, Any], settings: TrainingSettings) -> tuple[Mapping[str, Any], TrainingSettings]:
         """Few small pictures of stick figures, seen again and again."""
         data = dataclasses.replace(
-            tables["data"], source="stick_figures", cache="", size=(128, 128), views=12, validation_views=8
+            tables["data"], source="stick_figures", cache="", size=(128, 128), views=12, validation_views=8, real=""
         )
         return {**tables, "data": data}, smoke_settings(settings)
 

@@ -11,9 +11,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from inference.errors import InputError
+
 from .checkpoint import Checkpoint, load_weights
 from .place import Place
 from .settings import TrainingSettings
+
+_BACKBONE = "backbone."
 
 
 class Learner:
@@ -44,6 +48,19 @@ class Learner:
         load_weights(self.model, weights, where)
         for name, value in self.model.state_dict().items():
             self.average[name].copy_(value)
+
+    def start_backbone_from(self, weights: Mapping[str, Tensor], where: str) -> None:
+        """Take the backbone of a model that may have another head; a part of it that this one lacks is left out.
+
+        Raises:
+            InputError: it has no such backbone.
+        """
+        own = self.model.state_dict()
+        wanted = {name for name in own if name.startswith(_BACKBONE)}
+        if not wanted or not any(name.startswith(_BACKBONE) for name in weights):
+            raise InputError(f"{where}: it or the model of the config has no backbone; start with whole weights")
+        taken = {name: weights[name] for name in wanted & weights.keys()}
+        self.start_from({name: own[name] for name in own.keys() - wanted} | taken, where)
 
     def autocast(self) -> torch.autocast:
         """Return the context in which the loss is computed."""

@@ -39,6 +39,7 @@ class Options:
     minutes: float = math.inf  # the whole training ends within this
     facts: dict[str, Any] = field(default_factory=dict)  # kept in the checkpoint, plain JSON values
     start: Path | None = None  # weights to begin with, of the same architecture
+    backbone: Path | None = None  # a model whose backbone to begin with; the rest is new
 
 
 @dataclass(frozen=True)
@@ -67,6 +68,8 @@ def train(task: Task, settings: TrainingSettings, options: Options, place: Place
         learner.restore(read_checkpoint(file), str(file))
     elif options.start:
         learner.start_from(read_weights(options.start), str(options.start))
+    elif options.backbone:
+        learner.start_backbone_from(read_weights(options.backbone), str(options.backbone))
     journal = Journal(options.run, learner.step, settings.steps, place.leads)
     ending = _Ending(started + 60 * options.minutes)
     saved = learner.step
