@@ -62,6 +62,7 @@ def set_calibrated_sizes(scene: bpy.types.Scene, found: Calibration) -> None:
                 view.fit = "exact"
 
 
+PREVIEW = " preview"  # ends the name of the take that Preview solves
 ONE_CAMERA = "One camera says nothing of depth: distances rest on Height, and poses on what bodies are like"
 
 
@@ -121,7 +122,7 @@ def write_scene_take(context: bpy.types.Context, seconds: float | None = None) -
     folder = take_folder(scene)
     known = scene.sightline
     name = known.take_name.strip() or "take"
-    name = f"{name} preview" if seconds is not None else name
+    name = name + PREVIEW if seconds is not None else name
     known.project = known.project or uuid4().hex
     calibration, board = _calibration(context, folder / f"{name} cameras.toml")
     entry = TakeEntry(

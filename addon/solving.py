@@ -21,14 +21,14 @@ from ..inference.types import Solution
 from . import warm
 from .host.export import Exported, export
 from .host.export_formats import check_formats, file_name
-from .host.parts import ensure_take_collection
+from .host.parts import ensure_take_collection, take_collection
 from .host.scene import BuiltScene, Prepared, build_steps, prepare, take_info
 from .job import Event, Job, foreign_environment, worker_command
 from .overlays.shown import remember_uncertainty
 from .preferences import chosen_python
 from .properties import SIGHTLINE_PG_scene, read_settings, settings_as_text
 from .scene_corrections import kept_path, load_corrections, solved_take
-from .scene_take import write_scene_take
+from .scene_take import PREVIEW, write_scene_take
 from .trusting import remember_trust, show_lights
 
 POLL_S = 0.05
@@ -179,6 +179,7 @@ def enter_steps(context: bpy.types.Context, request: Request, result: Result) ->
     kept.solution_path, kept.report_path = str(request.out / "solution.npz"), str(request.out / "report.html")
     kept.entered = result.state
     ensure_take_collection(scene, kept.take)[SOLUTION] = kept.solution_path
+    show_in_place_of_preview(scene, kept.take)
     kept.summary = "\n".join(summary(result.prepared.solution))
     remember_warnings(scene, built.warnings)
     kept.solved_take_path = str(request.take.path)
@@ -214,6 +215,15 @@ def _state_of(path: Path) -> str:
         return str(path.stat().st_mtime_ns)
     except OSError:
         return ""
+
+
+def show_in_place_of_preview(scene: bpy.types.Scene, take: str) -> None:
+    """Hide the preview of a take that is entered, or the take of a preview: the same person would stand there twice."""
+    other = take.removesuffix(PREVIEW) if take.endswith(PREVIEW) else take + PREVIEW
+    for name, hidden in ((take, False), (other, True)):
+        collection = take_collection(scene, name)
+        if collection is not None:
+            collection.hide_viewport = hidden
 
 
 def remember_warnings(scene: bpy.types.Scene, warnings: Sequence[str]) -> None:

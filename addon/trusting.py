@@ -7,7 +7,7 @@ from pathlib import Path
 
 import bpy
 
-from ..inference.report.trust import in_words
+from ..inference.report.trust import CHECK_SIGMA_M, in_words
 from ..inference.report.written import read_views
 from .host.axes import ELLIPSOID_SHARE, ellipsoid_factor
 from .host.parts import VIEW, parts_in, take_collection
@@ -17,6 +17,7 @@ from .overlays.shown import SOLUTION, ShownTake, shown_take
 LIGHT, LIGHT_WHY = "sightline_light", "sightline_light_why"  # on a camera
 SHARES = ("50", "90", "95")  # of the true places that the ellipsoids may be drawn to hold
 _MOST_DOUBTS = 100  # in the list
+_MOST_NAMES = 6  # of joints in a sentence
 
 
 def remember_trust(scene: bpy.types.Scene, take: str, folder: Path) -> None:
@@ -33,9 +34,12 @@ def remember_trust(scene: bpy.types.Scene, take: str, folder: Path) -> None:
     known.doubts.clear()
     known.visited = known.told = ""
     known.doubt_index = 0
+    several = len(shown.data.never) > 1
+    sentences = [_never(names, f"person {number}: " * several) for number, names in enumerate(shown.data.never, 1)]
+    known.never = "\n".join(sentence for sentence in sentences if sentence)
     for doubt in shown.data.doubts[:_MOST_DOUBTS]:
         entry = known.doubts.add()
-        person = f" of person {doubt.person + 1}" if shown.data.sigma.shape[1] > 1 else ""
+        person = f" of person {doubt.person + 1}" if several else ""
         sigma = doubt.worst_sigma_m
         sure = f", ±{sigma * 100:.0f} cm at worst" if sigma == sigma else ""
         entry.name = in_words(doubt.joints) + person
@@ -43,6 +47,14 @@ def remember_trust(scene: bpy.types.Scene, take: str, folder: Path) -> None:
         entry.first, entry.last = shown.start + doubt.first, shown.start + doubt.last
     set_share(scene, shown, known.share)
     show_lights(scene, take, folder)
+
+
+def _never(names: tuple[str, ...], whose: str) -> str:
+    """Say which joints of a person are not to be trusted in any frame, "" if none."""
+    more = f" and {len(names) - _MOST_NAMES} more joints" if len(names) > _MOST_NAMES else ""
+    return (
+        f"{whose}never surer than {CHECK_SIGMA_M * 100:.0f} cm: {in_words(names[:_MOST_NAMES])}{more}" if names else ""
+    )
 
 
 def set_share(scene: bpy.types.Scene, shown: ShownTake, share: str) -> None:

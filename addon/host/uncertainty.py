@@ -10,7 +10,7 @@ import numpy as np
 
 from ...inference.placement import without_placement
 from ...inference.report.judges import reprojection_errors, worst_sigma
-from ...inference.report.trust import Doubt, doubts
+from ...inference.report.trust import Doubt, doubts, grades, unusable_joints
 from ...inference.shapes import BoolArray, FloatArray, IntArray
 from ...inference.types import Flag, Keypoints2D, Solution
 
@@ -35,7 +35,8 @@ class TakeUncertainty:
     colour: FloatArray  # (T, P, J, 4) float32
     usable: BoolArray  # (P, J) joints that stand in one frame of twenty or more
     bone_ends: IntArray  # (B, 2) joints at both ends of the skeleton's bones
-    doubts: tuple[Doubt, ...]
+    doubts: tuple[Doubt, ...]  # but for the joints that are never sure enough
+    never: tuple[tuple[str, ...], ...] = ()  # those, by person
     pointers: dict[tuple[int, int], str] = field(default_factory=dict)  # filled by those who draw
 
     @property
@@ -52,7 +53,9 @@ def uncertainty_of(solution: Solution) -> TakeUncertainty:
     place = np.array([solved.joint_names.index(name) for name in skeleton.joint_names])
     ends = np.stack([place[skeleton.parents[1:]], place[1:]], axis=-1)
     found = tuple(doubt for person in range(sigma.shape[1]) for doubt in doubts(solved, person))
-    return TakeUncertainty(solution, sigma, colours(sigma), usable, ends, found)
+    grade = grades(solved)
+    never = tuple(unusable_joints(grade[:, person], solved.joint_names) for person in range(sigma.shape[1]))
+    return TakeUncertainty(solution, sigma, colours(sigma), usable, ends, found, never)
 
 
 def colours(sigma: FloatArray) -> FloatArray:

@@ -76,8 +76,10 @@ class SIGHTLINE_PT_doubts(OnSolved, Tab, bpy.types.Panel):
 
     def draw(self, context: bpy.types.Context) -> None:
         layout, known = self.layout, context.scene.sightline.overlay
+        for line in known.never.split("\n"):
+            say(layout, line[:1].upper() + line[1:])
         if not known.doubts:
-            say(layout, "Every joint is usable in every frame", "CHECKMARK")
+            say(layout, f"Every {'other ' * bool(known.never)}joint is usable in every frame", "CHECKMARK")
             return
         layout.template_list("SIGHTLINE_UL_doubts", "", known, "doubts", known, "doubt_index", rows=3)
         if 0 <= known.doubt_index < len(known.doubts):

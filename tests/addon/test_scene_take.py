@@ -4,6 +4,9 @@ import shutil
 
 import bpy
 import pytest
+from sightline.addon import solving
+from sightline.addon.host.parts import take_collection
+from sightline.addon.host.scene import TakeInfo, build_scene
 from sightline.addon.properties import CLASSES
 from sightline.addon.scene_take import missing_cameras, missing_footage, write_scene_take
 from sightline.inference.errors import InputError
@@ -113,6 +116,23 @@ def test_one_camera_is_solved_and_the_panel_goes_on_saying_how_unsure_that_is(fi
     assert bpy.ops.sightline.solve_take(preview=True) == {"FINISHED"}
     assert any(item.type == "ARMATURE" for item in bpy.context.scene.objects)
     assert "the distance on the height_m of the take" in known.warnings
+
+
+def test_a_take_and_its_preview_do_not_stand_in_each_other(registered, empty_scene, make_solution, tmp_path):
+    """The last entered of the two is shown, the other one hidden; a take of another name is left alone."""
+    scene = bpy.context.scene
+    for name in ("dance", "dance preview", "walk"):
+        build_scene(bpy.context, make_solution(T=4), TakeInfo(name))
+
+    def shown():
+        return {take for take in ("dance", "dance preview", "walk") if not take_collection(scene, take).hide_viewport}
+
+    solving.show_in_place_of_preview(scene, "dance")
+    assert shown() == {"dance", "walk"}
+    solving.show_in_place_of_preview(scene, "dance preview")
+    assert shown() == {"dance preview", "walk"}
+    solving.show_in_place_of_preview(scene, "walk")
+    assert shown() == {"dance preview", "walk"}
 
 
 def test_without_sampled_bodies_one_camera_is_refused_in_a_line(fill):

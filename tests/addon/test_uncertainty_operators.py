@@ -1,5 +1,6 @@
 """The buttons and overlays of the uncertainty, on scenes that solves left; everything but the drawing itself."""
 
+import dataclasses
 import json
 import logging
 import os
@@ -110,6 +111,22 @@ def test_the_keys_of_a_doubt_are_selected(solved):
     assert names == {"left_forearm"} and bpy.context.view_layer.objects.active == built.armatures[0]
     with pytest.raises(RuntimeError, match="choose a span"):
         bpy.ops.sightline.select_doubt(index=999)
+
+
+def test_joints_that_are_never_sure_are_named(solved, make_body, tmp_path):
+    """They have no span of doubt of their own; the panel must not call every joint usable because of that."""
+    known = bpy.context.scene.sightline.overlay
+    assert "left knee" in known.never and known.never.startswith("never surer than 5 cm: ")
+    assert not any("left knee" in doubt.name for doubt in known.doubts)
+    unsure = make_body(T=8)
+    unsure = dataclasses.replace(
+        unsure, solved=dataclasses.replace(unsure.solved, covariance=100 * unsure.solved.covariance)
+    )
+    enter(unsure, tmp_path / "unsure")
+    names = len(unsure.solved.joint_names)
+    assert not known.doubts and known.never.endswith(f"and {names - 6} more joints")
+    enter(make_body(T=8), tmp_path / "sure")
+    assert not known.doubts and known.never == ""
 
 
 def test_markers_come_and_go_and_the_animator_s_stay(solved):
