@@ -3,10 +3,12 @@
     held-out RUN CARD.toml                        a network on held-out samples, as its card says it
     take CARD.toml TAKE.toml SOLUTION.npz         2D keypoints against a solution that another detector led to
     pictures CARD.toml ROOT --layout coco         2D keypoints against the labels of a data set (coco, mpii)
+    boxes CARD.toml --video F.mp4 | --coco ROOT   a person detector against BlazePose's masks or boxes made by hand
     solved SOLUTION.npz REFERENCE.npz             bone spread, and how far two solutions of a take are apart
     poses F.npz --protocol h36m [--compat MODE]   estimated poses in a table beside published figures
 
-``--keep`` of ``take`` and ``pictures`` writes the figures into the card. Exit codes: 0 done, 2 the input is wrong.
+``--keep`` of ``take``, ``pictures`` and ``boxes`` writes the figures into the card.
+Exit codes: 0 done, 2 the input is wrong.
 """
 
 from __future__ import annotations
@@ -21,7 +23,8 @@ ROOT = Path(__file__).resolve().parent.parent
 if __name__ == "__main__":
     sys.path[0] = str(ROOT)  # not this folder, whose files would stand for packages of the same name
 
-from inference.errors import InputError, SolveError  # noqa: E402  the checkout is on the path only now
+from inference.config import DetectionSettings  # noqa: E402  the checkout is on the path only now
+from inference.errors import InputError, SolveError  # noqa: E402
 from inference.files.solution import read_solution  # noqa: E402
 from inference.perception.card import find_card  # noqa: E402
 from inference.perception.detector import Detector  # noqa: E402
@@ -39,13 +42,15 @@ from training.loaders.labelled import LabelledPicture  # noqa: E402
 from training.loaders.mpii import read_mpii  # noqa: E402
 from training.loaders.solved_take import read_solved_take  # noqa: E402
 
-_IN_CARD = ("pck_02", "median_px", "coverage", "pictures")  # figures of a judgement that a card keeps
+# Figures of a judgement that a card keeps:
+_IN_CARD = ("pck_02", "median_px", "coverage", "pictures", "recall", "overlap", "false_per_picture", "people")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Measure as the command line says; return the exit code."""
     options = _parser().parse_args(arguments)
-    commands = {"held-out": _held_out, "take": _take, "pictures": _pictures, "solved": _solved, "poses": _poses}
+    commands = {"held-out": _held_out, "take": _take, "pictures": _pictures, "boxes": _boxes}
+    commands |= {"solved": _solved, "poses": _poses}
     try:
         sys.stdout.write(commands[options.command](options) + "\n")
         return 0
@@ -74,6 +79,26 @@ def _take(options: argparse.Namespace) -> str:
 def _pictures(options: argparse.Namespace) -> str:
     people = {"coco": read_coco, "mpii": read_mpii}[options.layout](options.root, options.split)
     return _judged(options, people, f"people of {options.layout} {options.split}, against labels made by hand")
+
+
+def _boxes(options: argparse.Namespace) -> str:
+    # Here: the other commands need no LiteRT.
+    from training.box_evaluation import judged_boxes, labelled_pictures, pictures_of_videos
+
+    card = find_card(options.card)
+    session = Session(card.path, options.provider)
+    settings = DetectionSettings()
+    detector = Detector(card, card, session, session, settings.min_person_score, settings.max_people)
+    if options.coco:
+        pictures = labelled_pictures(read_coco(options.coco, options.split, least_keypoints=0))
+        what = f"people of coco {options.split}, against boxes made by hand"
+    else:
+        pictures = pictures_of_videos(options.video, options.every)
+        what = f"every {options.every}th frame of {', '.join(path.stem for path in options.video)}, against BlazePose"
+    scores = judged_boxes(detector, pictures)
+    if options.keep:
+        _keep(Path(options.card), scores, options.keep, what)
+    return json.dumps(scores, indent=1)
 
 
 def _judged(options: argparse.Namespace, views: Sequence[LabelledPicture], what: str) -> str:
@@ -151,8 +176,16 @@ def _parser() -> argparse.ArgumentParser:
     pictures.add_argument("root", type=Path, help="of the data set, in its own layout")
     pictures.add_argument("--layout", choices=("coco", "mpii"), required=True)
     pictures.add_argument("--split", default="val", help="coco: train, val; mpii: train, valid, trainval")
+    boxes = commands.add_parser("boxes", help="a person detector against boxes that others gave")
+    boxes.add_argument("card", help="a card's file or name")
+    where = boxes.add_mutually_exclusive_group(required=True)
+    where.add_argument("--video", type=Path, action="append", help="boxes around BlazePose's masks; may be repeated")
+    where.add_argument("--coco", type=Path, metavar="ROOT", help="boxes of COCO's own")
+    boxes.add_argument("--split", default="val", help="of COCO: train, val")
+    boxes.add_argument("--every", type=int, default=10, help="take each n-th frame")
     for judging in (take, pictures):
         judging.add_argument("--beside", default="", metavar="CARD", help="another detector, on the same pictures")
+    for judging in (take, pictures, boxes):
         judging.add_argument("--provider", default="auto", help="execution provider of ONNX Runtime")
         judging.add_argument(
             "--keep",

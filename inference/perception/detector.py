@@ -13,7 +13,7 @@ from ..errors import ModelError
 from ..layouts import layout
 from ..shapes import FloatArray, check_shapes
 from .blazepose import aligned_region, decode_landmarks, decode_person_boxes
-from .boxes import decode_boxes, first_of_each
+from .boxes import Boxes, decode_boxes, first_of_each
 from .card import BOX_KINDS, ModelCard, find_card
 from .crop import (
     Region,
@@ -114,6 +114,16 @@ class Detector:
         Args:
             image: (h, w, 3) RGB.
         """
+        boxes = self.boxes(image)
+        regions = [self._region(box, axis) for box, axis in zip(boxes.corners, boxes.axis, strict=True)]
+        return regions[: 2 * self.max_people]
+
+    def boxes(self, image: NDArray[np.uint8]) -> Boxes:
+        """Find people as the box network says it, best first, in pixels of the picture.
+
+        Args:
+            image: (h, w, 3) RGB.
+        """
         check_shapes(image=(image, "h w 3"))
         card = self.box_card
         whole = whole_image((image.shape[1], image.shape[0]), card.input.size)
@@ -122,9 +132,7 @@ class Detector:
         boxes = decode(card, _run(self.box_session, card, crops), self.min_person_score)
         image_from_box = image_from_crop(whole, card.input.size)
         corners = transform_points(image_from_box, boxes.corners.reshape(-1, 2, 2)).reshape(-1, 4)
-        axes = transform_points(image_from_box, boxes.axis)
-        regions = [self._region(box, axis) for box, axis in zip(corners, axes, strict=True)]
-        return regions[: 2 * self.max_people]
+        return Boxes(corners, boxes.score, transform_points(image_from_box, boxes.axis))
 
     def estimate(self, image: NDArray[np.uint8], regions: Sequence[Region]) -> list[Person2D | None]:
         """Find the keypoints in each region, all regions in one call of the network where it allows that.

@@ -15,12 +15,12 @@ import torch
 from inference.config import DetectionSettings
 from inference.errors import ModelError
 from inference.perception.card import read_card
-from inference.perception.detector import load_detector
+from inference.perception.detector import Detector, load_detector
 from inference.perception.session import Session
-from training import export_onnx
+from training import export_onnx, train
 from training.exporting import check_parity
 from training.shipping import Findings, card_facts, fitted_noise, judged, open_run
-from training.stick_figures import keypoint_samples
+from training.stick_figures import keypoint_samples, person_samples
 from training.trainer.checkpoint import FILE, Checkpoint, read_checkpoint, read_weights, write_checkpoint
 
 
@@ -72,7 +72,6 @@ def test_the_card_says_what_is_known(exported, trained):
 def test_a_detector_made_of_it_finds_stick_figures(exported, monkeypatch):
     """Through the regions, crops and decoder of a solve; the box is the person's own, so nobody searches."""
     from inference.perception.crop import Region
-    from inference.perception.detector import Detector
     from inference.perception.session import Session as Loaded
 
     card = read_card(exported.with_suffix(".toml"))
@@ -148,6 +147,44 @@ def test_the_noise_fit_makes_half_of_the_errors_fall_into_the_middle_half():
     noise = fitted_noise(error, covariance, ("nose",), np.array([nu]))["nose"]
     assert noise.heatmap_scale == pytest.approx(2.0, rel=0.02)
     assert noise.nu == 4.0
+
+
+PERSONS = """
+system = 'detector'
+task = 'person'
+[training]
+steps = 2
+batch_size = 4
+[data]
+source = 'stick_figures'
+size = [64, 96]
+validation_views = 8
+[network]
+channels = [8, 8, 8]
+blocks = [1, 1, 1]
+"""
+
+
+def test_a_person_detector_is_exported_in_every_precision(tmp_path):
+    """The file's boxes reach the picture's pixels: here those of a picture twice as large as the network's input."""
+    (tmp_path / "c.toml").write_text(PERSONS)
+    assert train.main([str(tmp_path / "c.toml"), "--out", str(tmp_path / "run")]) == 0
+    for precision in ("fp32", "fp16", "int8"):
+        out = tmp_path / f"people_{precision}.onnx"
+        assert export(tmp_path / "run", "--out", out, "--precision", precision) == 0
+        card = read_card(out.with_suffix(".toml"))
+        assert (card.kind, card.layout, card.person_detector) == ("boxes", "", "")
+        assert 0 <= card.accuracy["held_out_ap_50"] <= 1
+        assert ("held_out_change_of_ap_50" in card.accuracy) == (precision != "fp32")
+    card = read_card(tmp_path / "people_fp32.toml")
+    session = Session(card.path, "cpu")
+    detector = Detector(card, card, session, session, min_person_score=0.0, max_people=6)
+    small = person_samples(0, 1, (64, 96), 1)["image"][0].numpy().transpose(1, 2, 0)
+    found = detector.boxes(np.ascontiguousarray(small.repeat(2, axis=0).repeat(2, axis=1)))
+    raw = session.run("image", np.ascontiguousarray(small.transpose(2, 0, 1)[None] / np.float32(255)), ["boxes"])
+    best = raw["boxes"][0][np.abs(raw["boxes"][0] * 2 + 0.5 - found.corners[0]).sum(axis=1).argmin()]
+    # Edges of the network's pixels are those of every second one of the picture's: u becomes 2 u + 0.5.
+    np.testing.assert_allclose(found.corners[0], best * 2 + 0.5, atol=0.5)
 
 
 def test_wrong_runs_are_one_line(trained, tmp_path, capsys):
