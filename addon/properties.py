@@ -227,6 +227,7 @@ class SIGHTLINE_PG_overlay(bpy.types.PropertyGroup):
     share: EnumProperty(items=[(share, f"{share} %", "") for share in ("50", "90", "95")], default="90")
     doubts: CollectionProperty(type=SIGHTLINE_PG_doubt)
     never: StringProperty(description="Which joints are sure in no frame, a line for every person")
+    some_sure: BoolProperty(default=True, description="Whether there are others")
     doubt_index: IntProperty()
     visited: StringProperty(description="Frames of the take, as a JSON list")
     told: StringProperty()

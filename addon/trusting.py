@@ -34,8 +34,12 @@ def remember_trust(scene: bpy.types.Scene, take: str, folder: Path) -> None:
     known.doubts.clear()
     known.visited = known.told = ""
     known.doubt_index = 0
-    several = len(shown.data.never) > 1
-    sentences = [_never(names, f"person {number}: " * several) for number, names in enumerate(shown.data.never, 1)]
+    several, all_names = len(shown.data.never) > 1, shown.data.solution.solved.joint_names
+    sentences = [
+        _never(names, f"person {number}: " * several, len(all_names))
+        for number, names in enumerate(shown.data.never, 1)
+    ]
+    known.some_sure = any(len(names) < len(all_names) for names in shown.data.never)
     known.never = "\n".join(sentence for sentence in sentences if sentence)
     for doubt in shown.data.doubts[:_MOST_DOUBTS]:
         entry = known.doubts.add()
@@ -49,7 +53,7 @@ def remember_trust(scene: bpy.types.Scene, take: str, folder: Path) -> None:
     show_lights(scene, take, folder)
 
 
-def _never(names: tuple[str, ...], whose: str) -> str:
+def _never(names: tuple[str, ...], whose: str, count: int) -> str:
     """Say which joints of a person are not to be trusted in any frame, "" if none."""
     more = f" and {len(names) - _MOST_NAMES} more joints" if len(names) > _MOST_NAMES else ""
     return (

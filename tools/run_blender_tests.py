@@ -238,11 +238,19 @@ def walk_real(chroot: Path, out: Path) -> None:
     _walked(chroot, out, folder, "/out/walk_real/take", "/out/walk_real/Calib.qca.txt", "letterbox")
 
 
+def one_view(chroot: Path, out: Path) -> None:
+    """Solve one of the example's videos alone, and look at the poses that are sampled for what it leaves open."""
+    folder = fresh(out / "one_view")
+    shutil.copytree(ROOT / "addon" / "example_take", folder / "take")
+    words = ["/out/one_view/take/videos/cam02.mp4", "/out/one_view", "/out/one_view/take/calibration.toml"]
+    say(f"one_view: {in_window(chroot, out, 'one_view.py', folder, words)}")
+
+
 def _walked(chroot: Path, out: Path, folder: Path, videos: str, calibration: str, *fit: str) -> None:
     result = in_window(chroot, out, "walk.py", folder, [videos, calibration, f"/out/{folder.name}", *fit])
     if result["drag_error_px"] > 1:
         raise DevError(f"a keypoint that was dragged stands beside the mouse: {result}")
-    if result["longest_freeze_s"] > 1:  # drawing the window once in software takes 0.7 s of it
+    if result["own_freeze_s"] > 1:  # without what others kept the processor; drawing once in software takes 0.7 s of it
         raise DevError(f"the window stood still: {result}")
     if result["keys"] < 5 * result["keys_cleaned"]:
         raise DevError(f"the cleaned layer has too many keys: {result}")
@@ -274,7 +282,7 @@ def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="run_blender_tests.py", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--chroot", type=Path, default=ROOT / "build" / "blender-sid")
     parser.add_argument("--out", type=Path, default=ROOT / "build" / "blender-tests")
-    parts = (install, headless, live, see, walk, walk_real)
+    parts = (install, headless, live, see, one_view, walk, walk_real)
     parser.add_argument("--only", action="append", choices=[part.__name__ for part in parts], default=[])
     parser.add_argument("--guide", action="store_true", help="put the pictures of the walk into the guide")
     options = parser.parse_args(arguments)

@@ -79,7 +79,8 @@ class SIGHTLINE_PT_doubts(OnSolved, Tab, bpy.types.Panel):
         for line in known.never.split("\n"):
             say(layout, line[:1].upper() + line[1:])
         if not known.doubts:
-            say(layout, f"Every {'other ' * bool(known.never)}joint is usable in every frame", "CHECKMARK")
+            if known.some_sure:
+                say(layout, f"Every {'other ' * bool(known.never)}joint is usable in every frame", "CHECKMARK")
             return
         layout.template_list("SIGHTLINE_UL_doubts", "", known, "doubts", known, "doubt_index", rows=3)
         if 0 <= known.doubt_index < len(known.doubts):

@@ -2,12 +2,14 @@
 
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import bpy
 import pytest
 from sightline.addon.operators.footage import SIGHTLINE_FH_videos
 from sightline.addon.properties import facts_of
 from sightline.addon.scene_take import missing_cameras, missing_footage, write_scene_take
+from sightline.addon.thumbnails import _State, forget_thumbnails, thumbnail
 from sightline.inference.errors import InputError
 from sightline.inference.take import read_take
 
@@ -132,6 +134,19 @@ def test_beside_the_blend_file_once_it_is_saved(known, folder, tmp_path):
 def test_videos_can_be_dropped(known):
     assert SIGHTLINE_FH_videos.bl_import_operator == "sightline.add_videos"
     assert ".mp4" in SIGHTLINE_FH_videos.bl_file_extensions
+    over = {kind: SimpleNamespace(area=SimpleNamespace(type=kind)) for kind in ("VIEW_3D", "TEXT_EDITOR")}
+    assert SIGHTLINE_FH_videos.poll_drop(over["VIEW_3D"]) and not SIGHTLINE_FH_videos.poll_drop(over["TEXT_EDITOR"])
+    assert not SIGHTLINE_FH_videos.poll_drop(SimpleNamespace(area=None))
+
+
+def test_a_video_has_one_thumbnail_until_the_extension_ends(known, folder):
+    """The picture itself is seen in a window alone: docs/pictures/guide_footage.jpg."""
+    video = str(folder / "videos" / "cam01.mp4")
+    assert thumbnail(video) == thumbnail(video)
+    assert set(_State.pictures) == {video}
+    thumbnail(str(folder / "no such video.mp4"))  # no error: the list says what is wrong with it
+    forget_thumbnails()
+    assert _State.pictures is None
 
 
 def test_a_video_of_another_size_asks_for_its_fit_before_the_solve(known, folder):

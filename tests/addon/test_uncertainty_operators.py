@@ -118,15 +118,17 @@ def test_joints_that_are_never_sure_are_named(solved, make_body, tmp_path):
     known = bpy.context.scene.sightline.overlay
     assert "left knee" in known.never and known.never.startswith("never surer than 5 cm: ")
     assert not any("left knee" in doubt.name for doubt in known.doubts)
-    unsure = make_body(T=8)
-    unsure = dataclasses.replace(
-        unsure, solved=dataclasses.replace(unsure.solved, covariance=100 * unsure.solved.covariance)
-    )
-    enter(unsure, tmp_path / "unsure")
-    names = len(unsure.solved.joint_names)
-    assert not known.doubts and known.never.endswith(f"and {names - 6} more joints")
-    enter(make_body(T=8), tmp_path / "sure")
-    assert not known.doubts and known.never == ""
+    sure = make_body(T=8)
+    for count in (len(sure.solved.joint_names), 9):
+        wide = np.where(np.arange(len(sure.solved.joint_names)) < count, 100.0, 1.0)[:, None, None]
+        wide_joints = dataclasses.replace(sure.solved, covariance=wide * sure.solved.covariance)
+        enter(dataclasses.replace(sure, solved=wide_joints), tmp_path / f"unsure {count}")
+        if count == 9:
+            assert not known.doubts and known.some_sure and known.never.endswith("and 3 more joints")
+        else:
+            assert not known.doubts and not known.some_sure and known.never == "no joint is ever surer than 5 cm"
+    enter(sure, tmp_path / "sure")
+    assert not known.doubts and known.some_sure and known.never == ""
 
 
 def test_markers_come_and_go_and_the_animator_s_stay(solved):

@@ -205,6 +205,11 @@ def browse(folder: Path, name: str = "") -> Steps:
     yield 1.0
 
 
+def waited_s() -> float:
+    """Return how long Blender's main thread has stood ready in all while others had the processor."""
+    return int(Path("/proc/thread-self/schedstat").read_text().split()[1]) / 1e9
+
+
 def armatures() -> list[bpy.types.Object]:
     """Return the armatures of the scene."""
     return [thing for thing in bpy.context.scene.objects if thing.type == "ARMATURE"]

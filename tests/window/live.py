@@ -78,7 +78,16 @@ def preferences() -> Generator[float, None, dict[str, object]]:
     picture("4_preferences")
     if status().errand_failed:
         raise RuntimeError(status().errand_result)
-    return {"python": status().errand_result}
+    window = bpy.context.window_manager.windows[-1]  # of the preferences; there is no window manager to move it
+    driving.mouse("mousemove", window.x + window.width // 2, 400)
+    for number in range(3):
+        driving.mouse("click", "--repeat", 9, 5)
+        yield 2.0
+        picture(f"5_models_{number}")
+    models = {model.name: model.ready for model in driving.ours("addon.known_models").known_models()}
+    if not all(models.get(name) for name in ("blazepose", "sightline_s", "sightline_flow")):
+        raise RuntimeError(f"a model that the extension carries cannot be used: {models}")
+    return {"python": status().errand_result, "models": sorted(models)}
 
 
 def live() -> Generator[float, None, dict[str, object]]:
