@@ -34,12 +34,9 @@ def remember_trust(scene: bpy.types.Scene, take: str, folder: Path) -> None:
     known.doubts.clear()
     known.visited = known.told = ""
     known.doubt_index = 0
-    several, all_names = len(shown.data.never) > 1, shown.data.solution.solved.joint_names
-    sentences = [
-        _never(names, f"person {number}: " * several, len(all_names))
-        for number, names in enumerate(shown.data.never, 1)
-    ]
-    known.some_sure = any(len(names) < len(all_names) for names in shown.data.never)
+    several, count = len(shown.data.never) > 1, len(shown.data.solution.solved.joint_names)
+    sentences = [_never(names, f"person {n}: " * several, count) for n, names in enumerate(shown.data.never, 1)]
+    known.some_sure = any(len(names) < count for names in shown.data.never)
     known.never = "\n".join(sentence for sentence in sentences if sentence)
     for doubt in shown.data.doubts[:_MOST_DOUBTS]:
         entry = known.doubts.add()
@@ -55,10 +52,12 @@ def remember_trust(scene: bpy.types.Scene, take: str, folder: Path) -> None:
 
 def _never(names: tuple[str, ...], whose: str, count: int) -> str:
     """Say which joints of a person are not to be trusted in any frame, "" if none."""
+    if not names:
+        return ""
+    if len(names) == count:
+        return f"{whose}no joint is ever surer than {CHECK_SIGMA_M * 100:.0f} cm"
     more = f" and {len(names) - _MOST_NAMES} more joints" if len(names) > _MOST_NAMES else ""
-    return (
-        f"{whose}never surer than {CHECK_SIGMA_M * 100:.0f} cm: {in_words(names[:_MOST_NAMES])}{more}" if names else ""
-    )
+    return f"{whose}never surer than {CHECK_SIGMA_M * 100:.0f} cm: {in_words(names[:_MOST_NAMES])}{more}"
 
 
 def set_share(scene: bpy.types.Scene, shown: ShownTake, share: str) -> None:
