@@ -320,9 +320,14 @@ class SIGHTLINE_PG_scene(bpy.types.PropertyGroup):
         description="How far the cameras may stand from where the calibration says (one standard deviation). 0: not "
         "known, the solve finds it",
     )
-    floor_auto: BoolProperty(
-        name="Feet on the Ground",
-        description="Move the world so that the feet stand on the grid, at a height of 0. Off: the calibration's world",
+    floor: EnumProperty(
+        name="Floor",
+        description="Where the floor is in the cameras' world",
+        items=[
+            ("keep", "Not Said", "The calibration's world is kept as it is"),
+            ("auto", "Put at 0", "The world is moved so that the feet stand on the grid, at a height of 0"),
+            ("zero", "Is at 0", "The height 0 of the calibration is the floor; with one camera that gives the scale"),
+        ],
     )
     units: EnumProperty(
         name="Lengths In",

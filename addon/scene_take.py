@@ -63,7 +63,7 @@ def set_calibrated_sizes(scene: bpy.types.Scene, found: Calibration) -> None:
 
 
 PREVIEW = " preview"  # ends the name of the take that Preview solves
-ONE_CAMERA = "One camera says nothing of depth: distances rest on Height, and poses on what bodies are like"
+ONE_CAMERA = "One camera says nothing of depth: distances rest on Height or a known Floor, poses on usual bodies"
 
 
 def missing_cameras(scene: bpy.types.Scene) -> str:
@@ -158,7 +158,7 @@ def _calibration(context: bpy.types.Context, own: Path) -> tuple[dict[str, Any],
     """Return the tables [calibration] and [calibration.board]; what is not stated stays away."""
     known = context.scene.sightline
     lenses = {"intrinsics": _absolute(known.lenses_path)} if known.lenses_path.strip() else {}
-    floor = {"floor": "auto"} if known.floor_auto and known.cameras_from != "PERSON" else {}
+    floor = {"floor": known.floor} if known.floor != "keep" else {}
     if known.cameras_from == "PERSON":
         return {"source": "self"} | lenses | _scale(known), {}
     if known.cameras_from == "BOARD":

@@ -279,10 +279,10 @@ def summary(solution: Solution, worst: int = 3) -> list[str]:
     if not seen.size:
         return ["No joints"]
     lines = [f"Frames: {seen.shape[0]}, persons: {seen.shape[1]}", f"Joints observed: {seen.mean():.0%}"]
-    share = seen.mean(axis=(0, 1))
+    share, names = seen.mean(axis=(0, 1)), [name.replace("_", " ") for name in solved.joint_names]
     least = [j for j in np.argsort(share, kind="stable")[:worst] if share[j] < 0.995]
-    lines += [f"Seen little: {solved.joint_names[j]} {share[j]:.0%}" for j in least]
+    lines += [f"Seen little: {names[j]} {share[j]:.0%}" for j in least]
     sigma = np.sqrt(np.trace(solved.covariance, axis1=-2, axis2=-1) / 3)
     typical = {j: float(np.nanmedian(sigma[:, :, j])) for j in np.flatnonzero(share)}
     unsure = sorted(typical, key=lambda j: -typical[j])[:worst]
-    return lines + [f"Least sure: {solved.joint_names[j]} ±{typical[j] * 100:.1f} cm" for j in unsure]
+    return lines + [f"Least sure: {names[j]} ±{typical[j] * 100:.1f} cm" for j in unsure]

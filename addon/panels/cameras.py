@@ -71,7 +71,7 @@ class SIGHTLINE_PT_camera_trust(Tab, bpy.types.Panel):
         if known.cameras_from == "FILE":
             layout.prop(known, "units")
         if known.cameras_from != "PERSON":
-            layout.prop(known, "floor_auto")
+            layout.prop(known, "floor")
             return
         layout.prop(known, "focal_sigma")
         layout.prop(known, "distance_m")

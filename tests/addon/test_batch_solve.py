@@ -218,7 +218,7 @@ def test_the_operator_solves_through_the_same_function(child, tmp_path, register
     assert chosen.summary.split("\n")[:3] == [
         "Frames: 6, persons: 1",
         "Joints observed: 83%",
-        "Seen little: left_knee 0%",
+        "Seen little: left knee 0%",
     ]
     chosen.formats = {"fbx"}
     assert bpy.ops.sightline.export_take() == {"FINISHED"}

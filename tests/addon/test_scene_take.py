@@ -57,10 +57,12 @@ def test_how_far_given_cameras_are_trusted(fill):
     assert (source.refine_cameras, source.rotation_sigma_deg, source.centre_sigma_m) == (False, None, None)
     assert (source.units, source.floor) == (None, "keep")
     known.refine_cameras, known.rotation_sigma_deg, known.centre_sigma_m = True, 0.7, 0.025
-    known.units, known.floor_auto = "cm", True
+    known.units, known.floor = "cm", "auto"
     source = written().calibration
     assert (source.refine_cameras, source.rotation_sigma_deg, source.centre_sigma_m) == (True, 0.7, 0.025)
     assert (source.units, source.floor) == ("cm", "auto")
+    known.floor = "zero"
+    assert written().calibration.floor == "zero"
 
 
 def test_cameras_of_the_scene_may_be_refined_and_have_no_units(fill):
@@ -76,10 +78,10 @@ def test_cameras_of_the_scene_may_be_refined_and_have_no_units(fill):
 def test_a_measured_distance_and_lenses_that_may_be_off(fill, folder):
     known = fill()
     known.cameras_from, known.lenses_path = "PERSON", str(folder / "calibration.toml")
-    known.refine_cameras, known.floor_auto, known.units = True, True, "mm"  # of the other sources: not written
+    known.refine_cameras, known.floor, known.units = True, "zero", "mm"  # of the other sources: not written
     source = written().calibration
     assert source.from_person and source.distance is None and source.focal_sigma == 0
-    assert not source.refine_cameras and source.units is None
+    assert not source.refine_cameras and source.units is None and source.floor == "keep"
     known.focal_sigma, known.distance_m, known.distance_from = 0.1, 3.42, "cam01"
     for other in ("", "cam01", "nobody"):
         known.distance_to = other
