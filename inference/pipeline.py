@@ -49,7 +49,7 @@ from .keypoints import on_one_layout, resample
 from .motion.skeleton import with_derived_joints
 from .neighbourhood import corrections_in, look_near, solved_around, write_made_with
 from .one_view import people_of_one_view
-from .placement import placement_of_detector, with_placement
+from .placement import placement_of_detector, with_correlation, with_placement
 from .progress import Progress
 from .report.page import write_report
 from .stature import BodySize
@@ -102,6 +102,7 @@ def solve(take: Take, out: Path, progress: Progress | None = None, so_far: bool 
         rig = refined_rig(take, rig, views, report)
     offset_s = np.array([item.offset_s for item in opened])
     drift_ppm = np.array([item.drift_ppm for item in opened])
+    views = with_correlation(take, views)
     placement = placement_of_detector(take, views[0].joint_names)
     kept = KeptKeypoints(_mark(take), rig, views, offset_s, drift_ppm, placement)
     solution, views = _motion(take, kept, report, progress)

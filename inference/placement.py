@@ -3,7 +3,8 @@
 A detector learned from people's clicks what to call a hip; the centre of the hip is centimetres away, in every view
 alike, and the whole take fits the wrong point as well as the right one. Only truth of another kind shows how far, so
 the model card states it (``placement_m``), and the covariance of joints holds it. What moves by itself is known
-better: tools that ask how far a movement may change take it off again (`movement_covariance`).
+better: tools that ask how far a movement may change take it off again (`movement_covariance`). Between that and errors
+of each view's own lie those in which views resemble each other (`with_correlation`).
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from .motion.skeleton import joint_sources
 from .perception.card import find_card
 from .shapes import FloatArray
 from .take import Take
-from .types import Keypoints3D, Solution
+from .types import Keypoints2D, Keypoints3D, Solution
 
 
 def placement_of_detector(take: Take, joint_names: Sequence[str]) -> FloatArray:
@@ -30,6 +31,36 @@ def placement_of_detector(take: Take, joint_names: Sequence[str]) -> FloatArray:
         return np.zeros(len(joint_names))
     card = find_card(take.settings.detection.detector)
     return np.array([card.noise_of(name).placement_m for name in joint_names])
+
+
+def with_correlation(take: Take, views: Sequence[Keypoints2D]) -> tuple[Keypoints2D, ...]:
+    """Widen keypoints by how far views are wrong together, as the detector's card states it (``view_correlation``).
+
+    A hand behind the body is guessed from the same picture of bodies in every view: n guesses are not n measurements.
+
+    Convention:
+        the covariance of a joint that n views show grows by 1 + ρ (n − 1); imported keypoints stay as they are.
+
+    Args:
+        take: says which views are detected, and by what.
+        views: V views of the same persons, on common times.
+
+    Raises:
+        ModelError: the detector's card is missing or wrong.
+    """
+    detected = {view.name for view in take.views if view.keypoints is None}
+    if not detected:
+        return tuple(views)
+    card = find_card(take.settings.detection.detector)
+    rho = np.array([card.noise_of(name).view_correlation for name in views[0].joint_names])
+    if not rho.any():
+        return tuple(views)
+    count = sum(view.observed.astype(int) for view in views)
+    factor = 1 + rho * np.maximum(count - 1, 0)
+    return tuple(
+        replace(view, covariance=view.covariance * factor[..., None, None]) if view.view in detected else view
+        for view in views
+    )
 
 
 def with_placement(

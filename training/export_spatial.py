@@ -51,13 +51,15 @@ def learned_noise(model: SpatialNetwork) -> dict[str, KeypointNoise]:
 
     Information is homogeneous: widening every view's covariance by a factor widens the fused one by the same. So the
     inflation of the joint in space is a factor on the covariance in each view. What all views get wrong alike is its
-    placement.
+    placement, and how far they are wrong together the correlation of views.
     """
-    learned = (model.inflation(), model.views.degrees_of_freedom(), model.shared_m())
+    learned = (model.inflation(), model.views.degrees_of_freedom(), model.shared_m(), model.correlation())
     rows = zip(JOINT_NAMES, *(each.detach().tolist() for each in learned), strict=True)
     return {
-        name: KeypointNoise(_LEAST_SIGMA_PX, heatmap_scale=math.sqrt(wider), nu=freedom, placement_m=shared)
-        for name, wider, freedom, shared in rows
+        name: KeypointNoise(
+            _LEAST_SIGMA_PX, heatmap_scale=math.sqrt(wider), nu=freedom, placement_m=shared, view_correlation=together
+        )
+        for name, wider, freedom, shared, together in rows
     }
 
 

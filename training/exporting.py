@@ -158,7 +158,7 @@ def card_text(shipped: Shipped, facts: CardFacts, network: Path) -> str:
 def noise_lines(noise: KeypointNoise) -> list[str]:
     """Return the keys of a table ``[noise.JOINT]``; those that are zero by default only where they are not."""
     always = ("sigma_px", "heatmap_scale", "nu")
-    sometimes = ("heatmap_sigma_px", "memory_frames", "offset_px", "placement_m")
+    sometimes = ("heatmap_sigma_px", "memory_frames", "offset_px", "placement_m", "view_correlation")
     keys = [*always, *(key for key in sometimes if np.any(getattr(noise, key)))]
     return [f"{key} = {toml_value(getattr(noise, key))}" for key in keys]
 

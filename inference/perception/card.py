@@ -69,6 +69,7 @@ class KeypointNoise:
     memory_frames: float = 0.0  # frames after which the error has forgotten itself (1/e)
     offset_px: tuple[float, float] = (0.0, 0.0)  # mean error of the network's output, already seen at calibration
     placement_m: float = 0.0  # sigma per axis, m: where on the body it sets the joint, alike in all views
+    view_correlation: float = 0.0  # ρ of two views' errors: n views tell as much as n / (1 + ρ (n − 1))
 
 
 @dataclass(frozen=True)
@@ -286,7 +287,7 @@ def _noise(path: Path, table: Mapping[str, Any], layout_name: str) -> dict[str, 
 
 
 def _joint_noise(path: Path, joint: str, values: Mapping[str, Any]) -> KeypointNoise:
-    optional = "nu memory_frames offset_px heatmap_scale heatmap_sigma_px placement_m"
+    optional = "nu memory_frames offset_px heatmap_scale heatmap_sigma_px placement_m view_correlation"
     _check_keys(path, f"noise.{joint}", values, "sigma_px", optional)
     offset = values.get("offset_px", (0.0, 0.0))
     offset = (float(offset), float(offset)) if isinstance(offset, int | float) else tuple(offset)
@@ -295,6 +296,8 @@ def _joint_noise(path: Path, joint: str, values: Mapping[str, Any]) -> KeypointN
         raise ModelError(f"{path}: [noise.{joint}] needs sigma_px > 0, nu > 2, heatmap_scale >= 0, two offsets")
     if not 0 <= noise.placement_m < 0.5:
         raise ModelError(f"{path}: [noise.{joint}] placement_m = {noise.placement_m} must be metres, 0 to 0.5")
+    if not 0 <= noise.view_correlation < 1:
+        raise ModelError(f"{path}: [noise.{joint}] view_correlation = {noise.view_correlation} must lie in 0 … 1")
     return noise
 
 

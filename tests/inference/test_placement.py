@@ -11,10 +11,11 @@ from inference.config import SolveSettings
 from inference.geometry.triangulation import triangulate
 from inference.motion.estimate import estimate_motion
 from inference.motion.skeleton import with_derived_joints
-from inference.placement import movement_covariance, placement_of_detector, with_placement
+from inference.placement import movement_covariance, placement_of_detector, with_correlation, with_placement
 from inference.take import read_take
 from inference.types import Solution
-from tests.keypoint_take import write_take
+from tests.inference.perception.tiny_network import constant_network, write_card
+from tests.keypoint_take import QUIET, write_take
 from tests.synthetic import BASE, coverage, make_scene, observe
 
 SIGMA_M = 0.015
@@ -81,3 +82,32 @@ def test_imported_keypoints_have_none(tmp_path: Path) -> None:
 def test_a_detector_has_that_of_its_card(example_take: Path, blazepose_card: object) -> None:
     sigma = placement_of_detector(read_take(example_take), ("left_hip", "left_wrist"))
     assert 0.003 < sigma.min() and sigma.max() < 0.05
+
+
+def test_views_that_are_wrong_together_count_as_fewer(tmp_path: Path) -> None:
+    """ρ = 0.25 of the hips: three views 1 + 0.25 · 2, two views 1.25; other joints and imported keypoints stay."""
+    constant_network(tmp_path / "tiny.onnx", (48, 64), {"kp": np.zeros((17, 3))})
+    noise = "[noise.default]\nsigma_px = 2\n[noise.hip]\nview_correlation = 0.25"
+    card = write_card(tmp_path, "tiny", "regression", {"keypoints": "kp"}, noise=noise)
+    write_take(tmp_path, frames=4, cameras=3)
+    take = read_take(tmp_path / "take.toml")
+    scene = make_scene(4, cameras=3, seed=1)
+    views = [replace(view, view=own.name) for view, own in zip(observe(scene, QUIET, 3), take.views, strict=True)]
+    hip, nose = scene.joint_names.index("left_hip"), scene.joint_names.index("nose")
+    gone = views[0].xy.copy()
+    gone[2, 0, hip] = np.nan
+    score = np.where(np.isnan(gone[..., 0]), 0.0, views[0].score)
+    covariance = np.where(np.isnan(gone[..., :1, None]), np.nan, views[0].covariance)
+    views[0] = replace(views[0], xy=gone, covariance=covariance, score=score)
+    assert with_correlation(take, views) == tuple(views)  # all are imported
+    detection = replace(take.settings.detection, detector=str(card))
+    detected = (
+        replace(take.views[0], keypoints=None, video="a.mp4"),
+        replace(take.views[1], keypoints=None, video="b"),
+    )
+    own = replace(take, views=(*detected, take.views[2]), settings=replace(take.settings, detection=detection))
+    after = with_correlation(own, views)
+    ratio = after[1].covariance[:, 0, :, 0, 0] / views[1].covariance[:, 0, :, 0, 0]
+    np.testing.assert_allclose(ratio[:, hip], [1.5, 1.5, 1.25, 1.5])
+    np.testing.assert_allclose(ratio[:, nose], 1.0)
+    assert after[2] is views[2] and np.isnan(after[0].covariance[2, 0, hip]).all()

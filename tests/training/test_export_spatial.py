@@ -64,6 +64,7 @@ def test_a_solve_reads_the_learned_width_from_the_card(card):
     np.testing.assert_allclose(diagonal[:, nose], 1.0, rtol=0.02)
     assert card.input == NetworkInput("image", (64, 64))
     assert card.noise_of("nose").placement_m == pytest.approx(0.05 * np.log1p(np.exp(-2)), rel=0.05)
+    assert card.noise_of("nose").view_correlation == pytest.approx(1 / (1 + np.exp(3)), rel=0.05)
     assert card.noise_of("left_wrist").nu > 2.1 and "seen no people" in card.provenance
 
 

@@ -19,6 +19,7 @@ from training.losses import (
     student_loss,
     student_nll,
 )
+from training.triangulation import project_points
 
 NU = 5.0
 SIGMA = np.array([[9.0, 4.0], [4.0, 25.0]])
@@ -211,6 +212,18 @@ def off_axis(angle_deg, depth):
 
 def project(points):
     return F * points[..., :2] / points[..., 2:]
+
+
+@pytest.mark.parametrize(("angle_deg", "displaced_px"), [(0, 0.0), (10, 3.1), (20, 25.1), (30, 88.6)])
+def test_the_mean_is_divided_by_its_depth_not_by_its_distance(angle_deg, displaced_px):
+    """Trap 1e: the paper's norm is the depth on the optical axis alone."""
+    point = torch.tensor([[math.sin(math.radians(angle_deg)), 0.0, math.cos(math.radians(angle_deg))]]).double() * 4.5
+    K = torch.diag(torch.tensor([F, F, 1.0], dtype=torch.float64))
+    projection = torch.cat([K, torch.zeros(3, 1, dtype=torch.float64)], dim=1)
+    found = project_points(projection[None], point)[0][0, 0]
+    torch.testing.assert_close(found, (K @ point[0])[:2] / point[0, 2])
+    by_norm = F * point[0, :2] / point[0].norm()  # negative control
+    assert (found - by_norm).norm().item() == pytest.approx(displaced_px, abs=0.05)
 
 
 @pytest.mark.parametrize("angle_deg", [0, 10, 20, 30])

@@ -1,11 +1,14 @@
 """The traps of the paper's flow: each term does what its formula says, and its known faults are shown, not assumed."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
 
 from inference.errors import InputError
-from training.heatmap_poses import H36M, JOINTS_2D, JOINTS_3D, heatmap_poses, joint_matrix, rooted
+from inference.perception.heatmap import fit_gaussians
+from training.heatmap_poses import CELLS, H36M, JOINTS_2D, JOINTS_3D, heatmap_poses, joint_matrix, rooted
 from training.networks.paper_flow import (
     BONES,
     LATENT,
@@ -166,6 +169,44 @@ def test_samples_are_laid_out_as_the_paper_says() -> None:
     assert torch.allclose(rooted(batch["x"]), batch["truth"], atol=1e-5)
     again = heatmap_poses(stick_poses(64, 1), 1, 0.01)(150, 50)
     assert torch.equal(again["condition"], batch["condition"][150:])
+
+
+def test_a_cell_of_the_heatmap_is_as_large_as_the_person_makes_it() -> None:
+    """The released code takes 5 mm a pixel for everybody; it depends on crop and depth."""
+    batch = heatmap_poses(stick_poses(64, 1), 1, 0.01)(0, 300)
+    cell_m = batch["covariance"][..., 0, 0].sqrt() / 2.0
+    each = torch.stack([row[mask == 0].mean() for row, mask in zip(cell_m, batch["unsure"], strict=True)])
+    assert 0.01 < each.min() and each.max() < 0.06
+    assert each.std() / each.mean() > 0.05
+
+
+def test_drawn_gaussians_are_what_the_fit_of_inference_finds_in_their_heatmaps() -> None:
+    """The condition is drawn, not fitted; real heatmaps go through `inference.perception.heatmap` and mean the same."""
+    batch = heatmap_poses(stick_poses(64, 1), 1, 0.01)(0, 4)
+    told = batch["condition"].unflatten(-1, (13, 6)).double().numpy()
+    covariance = told[..., [3, 4, 4, 5]].reshape(4, 13, 2, 2) * 20.0**2
+    grid = np.stack(np.meshgrid(np.arange(CELLS), np.arange(CELLS)), axis=-1)
+    mean = np.array([32.3, 30.6])
+    apart = grid - mean
+    squares = np.einsum("hwi,njik,hwk->njhw", apart, np.linalg.inv(covariance), apart)
+    maps = told[..., 0, None, None] * np.exp(-squares / 2)
+    found = fit_gaussians(maps.reshape(-1, CELLS, CELLS))
+    assert np.allclose(found.mean, mean, atol=0.02)
+    assert np.allclose(found.covariance, covariance.reshape(-1, 2, 2), rtol=0.05, atol=0.05)
+    assert np.allclose(found.score, told[..., 0].ravel(), rtol=0.04)  # the highest cell, up to half a cell beside it
+
+
+def test_a_block_turns_the_first_half_by_the_second_then_the_second_by_the_new_first() -> None:
+    flow = PaperFlow(dataclasses.replace(SMALL, blocks=1)).double()
+    flow.get_buffer("orders").copy_(torch.arange(48)[None])
+    x, context = normal(1, 48), flow.context(normal(1, 78, seed=2))
+    slope = torch.autograd.functional.jacobian(lambda v: flow(v, context)[0].flatten(), x).reshape(48, 48)
+    first = slope[:24, :24]
+    assert torch.equal(first, torch.diag(torch.diagonal(first))) and (torch.diagonal(first) > 0).all()
+    assert (slope[24:, :24].abs() > 0).float().mean() > 0.9  # the new first half is what the second one is told
+    order = PaperFlow(dataclasses.replace(SMALL, blocks=3)).get_buffer("orders")
+    seeded = [torch.randperm(48, generator=torch.Generator().manual_seed(k)) for k in range(3)]
+    assert torch.equal(order, torch.stack(seeded))
 
 
 def test_joints_that_the_motion_lacks_are_means_of_others() -> None:

@@ -4,8 +4,9 @@ Keypoints of every view → triangulation that gradients pass through → a Stud
 matrix comes from one of two heads:
 
 * ``fused``: each view states a 2×2 matrix; their information is added up through the projections, so that geometry
-  orients the ellipsoid for any cameras. A factor per joint says how much wider the truth is, and a deviation what all
-  views get wrong alike.
+  orients the ellipsoid for any cameras. A factor per joint says how much wider the truth is, a correlation how far
+  views are wrong together (a joint that is hidden in one is often hidden in the next), and a deviation what all of them
+  get wrong alike. Without the last two one factor cannot fit two views and eight.
 * ``paper``: one matrix in world axes read from the mean of all views' features, which do not know their cameras. It can
   only fit one fixed studio, and stands here for the comparison.
 """
@@ -23,7 +24,7 @@ from inference.config import nearest_key
 from inference.errors import InputError
 
 from ..losses import cholesky_factor
-from ..triangulation import MOST_SIGMA_M, linear_points, refined_points
+from ..triangulation import MOST_SIGMA_M, Points, linear_points, refined_points
 from .backbone import NetworkSettings
 from .keypoints import KeypointNetwork
 
@@ -74,7 +75,9 @@ class SpatialNetwork(nn.Module):
         self.raw_label = nn.Parameter(torch.zeros(labellers, joints))
         self.raw_inflation = nn.Parameter(torch.zeros(joints))
         self.raw_shared = nn.Parameter(torch.full((joints,), -2.0))
+        self.raw_correlation = nn.Parameter(torch.full((joints,), -3.0))
         self.raw_prior = nn.Parameter(torch.tensor([3.0]))
+        self.raw_freedom = nn.Parameter(torch.tensor([5.0]))
         if settings.mode == "paper":
             wide = settings.channels[-1]
             self.embed = nn.Linear(wide, 128)
@@ -88,6 +91,14 @@ class SpatialNetwork(nn.Module):
     def shared_m(self) -> Tensor:
         """Return the deviation (J,) m of what all views get wrong alike: no number of views takes it away."""
         return _SHARED_M * functional.softplus(self.raw_shared)
+
+    def correlation(self) -> Tensor:
+        """Return ρ (J,) 0–1 of two views' errors of a joint: n views tell no more than n / (1 + ρ (n − 1)) would."""
+        return torch.sigmoid(self.raw_correlation)
+
+    def freedom(self) -> Tensor:
+        """Return ν (1,) of the Student t in space. It does not grow with the views: what they share has heavy tails."""
+        return 2.1 + functional.softplus(self.raw_freedom)
 
     def prior_freedom(self) -> Tensor:
         """Return ν₀ (1,): what residuals say of one joint's own noise counts against so many degrees of freedom."""
@@ -109,16 +120,29 @@ class SpatialNetwork(nn.Module):
             xyz, determined, nu = start.xyz, start.good, torch.full_like(start.deviance, PAPER_NU)
         else:
             points = refined_points(start, projection, xy, factor, found.nu, seen)
-            xyz, nu = points.xyz, self.prior_freedom() + points.freedom
-            wider = self.inflation() * (self.prior_freedom() + points.deviance) / nu
-            # The posterior of a noise level of which ν₀ and the residuals know: Gelman et al., section 3.2.
-            eye = torch.eye(3, dtype=points.matrix.dtype, device=points.matrix.device)
-            matrix = points.matrix * wider[..., None, None] + self.shared_m()[:, None, None] ** 2 * eye
-            determined = start.good & points.good
-            root = torch.linalg.cholesky(torch.where(determined[..., None, None], matrix, eye))
+            stated = self.stated(points._replace(good=start.good & points.good), seen.sum(dim=1, keepdim=True))
+            xyz, root, nu, determined = stated
         longest = torch.linalg.eigvalsh((root @ root.mT).detach())[..., -1]
         good = determined & (longest < MOST_SIGMA_M**2)
         return SpatialOutput(maps, xy, factor, found.nu, xyz, root, nu, determined, good, self.label_px())
+
+    def stated(self, points: Points, count: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Return what ``count`` (N, 1) views say of their points: xyz, root, nu and determined of `SpatialOutput`."""
+        eye = torch.eye(3, dtype=points.matrix.dtype, device=points.matrix.device)
+        wider = self.wider(points, count)[..., None, None]
+        matrix = points.matrix * wider + self.shared_m()[:, None, None] ** 2 * eye
+        root = torch.linalg.cholesky(torch.where(points.good[..., None, None], matrix, eye))
+        return points.xyz, root, self.freedom().double().expand(points.freedom.shape), points.good
+
+    def wider(self, points: Points, count: Tensor) -> Tensor:
+        """Return the factor (N, J) on what ``count`` (N, 1) views' information says.
+
+        The posterior of a noise level of which ν₀ and the residuals know (Gelman et al., section 3.2), the joint's own
+        factor, and 1 + ρ (n − 1) for views that are wrong together.
+        """
+        prior = self.prior_freedom()
+        own = self.inflation() * (prior + points.deviance) / (prior + points.freedom)
+        return own * (1 + self.correlation() * (count - 1).clamp(min=0))
 
     def _pooled(self, features: Tensor, seen: Tensor) -> Tensor:
         """Return the factor (N, J, 3, 3) m in world axes, from the mean of what each view's features say."""

@@ -70,6 +70,7 @@ def test_every_card_of_the_source_tree_has_valid_keys() -> None:
         ("[outputs]", "[noise.left_toe]\nsigma_px = 1\n[outputs]", "unknown joint 'left_toe'"),
         ("[outputs]", "[noise]\nsigma_px = 1\nnu = 2\n[outputs]", "needs sigma_px > 0, nu > 2"),
         ("[outputs]", "[noise]\nsigma_px = 1\nplacement_m = 15\n[outputs]", "placement_m = 15 must be metres"),
+        ("[outputs]", "[noise]\nsigma_px = 1\nview_correlation = 1\n[outputs]", "view_correlation = 1 must lie in 0"),
         ('"tiny.onnx"', '"gone.onnx"', "its network 'gone.onnx' is missing"),
         ("[input]", "[input", "is not valid TOML"),
     ],

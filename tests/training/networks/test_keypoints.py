@@ -49,6 +49,29 @@ def test_the_mean_and_spread_of_a_known_heatmap():
     np.testing.assert_allclose(spread[0, 0], [1.0, 1.0, 0.0], atol=2e-2)
 
 
+@pytest.mark.parametrize(("peak", "bias_cells"), [(5.0, -38.5), (10.0, -5.4), (20.0, 0.0)])
+def test_the_mean_around_the_peak_has_no_bias_towards_the_centre(peak, bias_cells):
+    """Trap of the soft-argmax: a Gaussian logit at x = 90 of 96 cells; the mean of the whole map is the control."""
+    along = torch.arange(96.0)
+    blob = torch.exp(-((along[:, None] - 48) ** 2 + (along - 90) ** 2) / 8)
+    maps = torch.softmax((peak * blob).flatten(), dim=0).reshape(1, 1, 96, 96)
+    network = KeypointNetwork(SMALL, 1, (384, 384))
+    (x, y), _ = (each[0, 0] for each in network._moments(maps))
+    whole = (maps[0, 0].sum(dim=0) * along).sum().item() - 90
+    assert whole == pytest.approx(bias_cells, abs=0.1)
+    off = ((x.item() + 0.5) / 4 - 0.5 - 90, (y.item() + 0.5) / 4 - 0.5 - 48)
+    assert max(abs(each) for each in off) < 0.05 or peak < 10  # so flat a map shows its background in the window
+    assert abs(off[0]) < 0.3
+
+
+def test_a_flat_map_lies_in_its_middle():
+    """Sums run over the w cells 0 … w − 1, not to w as the paper writes: 16 cells have their middle at 7.5."""
+    xy, _ = KeypointNetwork(SMALL, 1, (64, 64))._moments(torch.full((1, 1, 16, 16), 1 / 256))
+    maps = torch.full((16,), 1 / 16)
+    assert (maps * torch.arange(16)).sum() == 7.5
+    assert torch.isfinite(xy).all()
+
+
 def test_of_two_likely_places_it_takes_the_likelier_and_says_that_there_are_two():
     """Left or right, 0.6 against 0.4: the mean of the whole map would lie between them."""
     network = KeypointNetwork(SMALL, 1, (64, 96))

@@ -9,6 +9,7 @@ from inference.errors import InputError
 from training.multi_view import Rig, multi_view_samples
 from training.networks.spatial import SpatialNetwork, SpatialSettings
 from training.stick_figures import solid_poses
+from training.triangulation import linear_points, project_points, refined_points
 
 SMALL = {"channels": (8, 16), "blocks": (1, 1)}
 
@@ -117,6 +118,41 @@ def test_inflation_widens_every_ellipsoid_of_its_joint(batch):
     torch.testing.assert_close(ratio, torch.full_like(ratio, model.inflation()[4].item()), rtol=1e-3, atol=0)
     torch.testing.assert_close(after.root[:, 5], before.root[:, 5])
     assert model.inflation()[4] > 5 and model.inflation()[5].item() == pytest.approx(1.0)
+
+
+def test_views_that_are_wrong_together_count_as_fewer(batch):
+    """n views of errors that correlate by ρ: (1 + ρ (n − 1)) times the covariance of independent ones."""
+    model = network("fused")
+    with torch.no_grad():
+        model.raw_shared.fill_(-30.0)
+        model.raw_correlation.fill_(-30.0)
+    four, two = run(model, batch), run(model, batch, seen=torch.tensor([[True, True, False, False]] * 3))
+    with torch.no_grad():
+        model.raw_correlation.fill_(0.0)  # ρ = 0.5
+    for before, seen, factor in ((four, batch["seen"], 2.5), (two, torch.tensor([[1, 1, 0, 0]] * 3).bool(), 1.5)):
+        after = run(model, batch, seen=seen)
+        ok = before.determined
+        ratio = torch.linalg.det(after.root[ok]) / torch.linalg.det(before.root[ok])
+        torch.testing.assert_close(ratio, torch.full_like(ratio, factor**1.5), rtol=1e-3, atol=0)
+    assert (four.nu == two.nu).all()  # what views share has the same tails whatever their number
+
+
+def test_views_that_contradict_each_other_widen_the_ellipsoid(batch):
+    """Keypoints of 3 px, one view off by 20: what its covariance does not explain is doubt about the joint."""
+    model = network("fused")
+    P = batch["projection"]
+    xy = project_points(P.double(), batch["xyz"].double())[0]
+    factor, nu = 3.0 * torch.eye(2).double().expand(*xy.shape, 2), torch.full((29,), 5.0)
+    factors = []
+    for shift in (0.0, 20.0):
+        moved = xy.clone()
+        moved[:, 1, :, 0] += shift
+        start = linear_points(P, moved, batch["seen"], batch["centre"])
+        points = refined_points(start, P, moved, factor, nu, batch["seen"])
+        factors.append(model.wider(points, batch["seen"].sum(dim=1, keepdim=True)).detach())
+    expected = model.inflation() * (1 + 3 * model.correlation()) * model.prior_freedom() / (model.prior_freedom() + 5)
+    torch.testing.assert_close(factors[0], expected.double().expand(3, 29), rtol=1e-4, atol=0)  # residuals of nothing
+    assert (factors[1] > 1.5 * factors[0]).float().mean() > 0.95
 
 
 def test_an_unknown_mode_is_refused():
