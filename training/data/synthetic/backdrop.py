@@ -36,20 +36,16 @@ def surroundings_seen(
 
     The floor at z = 0 is part of a room only.
     """
-    colour = _far_away(around, directions)
     distance = torch.full_like(directions[..., 0], _SKY_M)
     which = torch.full_like(distance, -1, dtype=torch.int64)
     walls = around.room[:, 12:15].amin(1) > 0
+    colour = _far_away(around, directions, ~walls)
     if walls.any():
         through = _box(around.room, centre, directions)[1]
         distance = torch.where(walls[:, None], through, distance)
         which = torch.where(walls[:, None], around.solids.shape[1], which)
     for index in range(around.solids.shape[1]):  # few; all pictures at once
-        solid = around.solids[:, index]
-        enter, leave = _box(solid, centre, directions)
-        ball_enter = _ball(solid, centre, directions)
-        ball = solid[:, 15:16] > 0.5
-        reached = torch.where(ball, ball_enter, torch.where(leave > enter, enter, _SKY_M))
+        reached = _solid_reached(around.solids[:, index], centre, directions)
         nearer = (reached > _NEAR_M) & (reached < distance)
         distance = torch.where(nearer, reached, distance)
         which = torch.where(nearer, index, which)
@@ -64,6 +60,17 @@ def surroundings_seen(
     return colour, distance, which
 
 
+def _solid_reached(solid: Tensor, centre: Tensor, directions: Tensor) -> Tensor:
+    """Distance (N, M) at which rays enter one solid per picture, box or ellipsoid; far away where they miss it."""
+    reached = torch.full_like(directions[..., 0], _SKY_M)
+    there, ball = solid[:, 12:15].amin(1) > 0, solid[:, 15] > 0.5
+    for kind, entered in ((there & ~ball, _box_entered), (there & ball, _ball)):
+        some = kind.nonzero()[:, 0]  # most pictures have few of the solids that they could have
+        if len(some):
+            reached[some] = entered(solid[some], centre[some], directions[some])
+    return reached
+
+
 def _local(solid: Tensor, vectors: Tensor) -> Tensor:
     """Vectors (N, M, 3) of the world in the axes of one solid per picture."""
     return vectors @ solid[:, 3:12].reshape(-1, 3, 3)
@@ -75,6 +82,12 @@ def _box(solid: Tensor, centre: Tensor, directions: Tensor) -> tuple[Tensor, Ten
     inverse = 1 / _local(solid, directions)
     middle, reach = -start * inverse, solid[:, None, 12:15] * inverse.abs()
     return (middle - reach).amax(-1), (middle + reach).amin(-1)
+
+
+def _box_entered(solid: Tensor, centre: Tensor, directions: Tensor) -> Tensor:
+    """Distance (N, M) at which rays enter a box; far away where they miss it."""
+    enter, leave = _box(solid, centre, directions)
+    return torch.where(leave > enter, enter, _SKY_M)
 
 
 def _ball(solid: Tensor, centre: Tensor, directions: Tensor) -> Tensor:
@@ -119,30 +132,44 @@ def light_on(normal: Tensor, lights: Tensor, ambient: Tensor) -> Tensor:
     return ambient[:, 0] * up + ambient[:, 1] * (1 - up) + (lamps[..., None] * lights[:, :, 3:]).sum(1)
 
 
-def _far_away(around: Surroundings, directions: Tensor) -> Tensor:
-    """(N, M, 3) panoramas, or noise."""
-    phase = around.phase[:, None]
+def _far_away(around: Surroundings, directions: Tensor, open_air: Tensor) -> Tensor:
+    """(N, M, 3) panoramas, or noise; black where pictures are not in the open (N,), since walls hide it."""
+    colour = torch.zeros_like(directions)
+    pictured = (around.panorama >= 0) & (len(around.panoramas) > 0)
+    for wanted, seen in ((open_air & ~pictured, _noise), (open_air & pictured, _panorama)):
+        some = wanted.nonzero()[:, 0]
+        if len(some):
+            colour[some] = seen(around, some, directions[some])
+    return colour
+
+
+def _noise(around: Surroundings, some: Tensor, directions: Tensor) -> Tensor:
+    """(K, M, 3) noise of some of the pictures."""
+    phase = around.phase[some, None]
     x, y, z = directions.unbind(-1)
     bumps = [torch.sin(a * x + b * y + c * z + phase * d) for a, b, c, d in _BUMPS]
     noise = 0.25 + 0.09 * torch.stack([bumps[i] + bumps[i + 1] + 0.6 * bumps[i + 2] for i in range(3)], dim=-1)
     patches = torch.sign(torch.stack([bumps[1] + bumps[2], bumps[2] + bumps[3], bumps[3] + bumps[4]], dim=-1))
     noise = noise + 0.1 * patches * (1 + torch.sin(phase * 3)[..., None])  # edges, weak or strong by the scene
-    if not len(around.panoramas):
-        return noise.clamp(0.01, 1)
+    return noise.clamp(0.01, 1)
+
+
+def _panorama(around: Surroundings, some: Tensor, directions: Tensor) -> Tensor:
+    """(K, M, 3) panoramas of some of the pictures."""
+    x, y, z = directions.unbind(-1)
     height, width = around.panoramas.shape[1:3]
-    azimuth = torch.atan2(x, -y) - around.yaw[:, None]
+    azimuth = torch.atan2(x, -y) - around.yaw[some, None]
     column = (azimuth / (2 * torch.pi) + 0.5) * width - 0.5
     row = (0.5 - torch.asin(z.clamp(-1, 1)) / torch.pi) * height - 0.5
     left, top = column.floor(), row.floor()
-    which = around.panorama.clamp(min=0)[:, None]
+    which = around.panorama[some, None]
     flat = around.panoramas.reshape(-1, 3)
     total = torch.zeros_like(directions)
     for dx, dy in ((0, 0), (1, 0), (0, 1), (1, 1)):
         share = (1 - (column - left - dx).abs()) * (1 - (row - top - dy).abs())
         at = (which * height + (top + dy).long().clamp(0, height - 1)) * width + (left + dx).long() % width
         total += share[..., None] * flat[at]
-    seen = (total / 255).square()
-    return torch.where((around.panorama >= 0)[:, None, None], seen, noise.clamp(0.01, 1))
+    return (total / 255).square()
 
 
 _BUMPS = ((3, 5, 2, 1), (-6, 4, 7, 2), (11, -9, 5, 3), (17, 13, -15, 1.5), (-23, 19, 29, 2.5))
