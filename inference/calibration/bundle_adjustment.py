@@ -33,6 +33,7 @@ class BundleModel:
 
     degrees_of_freedom: float = 5.0  # of the Student t of keypoints
     noise_scale: float = 1.0  # errors over what the keypoints state
+    lasting: float = 1.0  # moments for which an error lasts: that many say what one would if errors were independent
     offset_sigma_px: float = 2.0  # standing offsets per view and joint; 0: there are none
     clocks: tuple[int, ...] = ()  # views whose clocks are unknown too
     focal_sigma: float = 0.0  # share by which given focal lengths may be off; 0: they are exact
@@ -71,7 +72,7 @@ class BundleResult:
     bundle: Bundle
     cost: float
     information: FloatArray  # (6V, 6V) of the poses, all else eliminated, gauge still free
-    offset_variance: FloatArray  # (V, J) px², of the offsets given the poses
+    offset_variance: FloatArray  # (V, J) px², of the offsets, the gauge held
     zoom_sigma: FloatArray  # (V,) of the zooms, the gauge held; 0 where they are exact
     squared: FloatArray  # (V, F, J) squared residuals in stated sigmas times noise_scale; NaN where not used
     error_px: FloatArray  # (V, F, J, 2) residuals; NaN where not used
@@ -162,7 +163,7 @@ class _Problem:
         """Negative log likelihood up to a constant."""
         _, squared, _ = self.residuals(state)
         nu = self.model.degrees_of_freedom
-        total = (nu + 2) / 2 * np.log1p(squared / nu)[self.seen].sum()
+        total = (nu + 2) / 2 * np.log1p(squared / nu)[self.seen].sum() / self.model.lasting
         total += (nu + 1) / 2 * np.log1p(self._bone_errors(state)[1] ** 2 / nu)[self.bone_seen].sum()
         if self.with_offsets:
             total += 0.5 * (state.offsets**2).sum() / self.model.offset_sigma_px**2
@@ -191,7 +192,8 @@ class _Problem:
         v, f, j = self.weight.shape
         error, squared, inside = self.residuals(state)
         nu = self.model.degrees_of_freedom
-        w = np.where(inside[..., 2] > _NEAR_M, self.weight**2 * (nu + 2) / (nu + squared), 0.0)
+        trust = self.weight**2 * (nu + 2) / (nu + squared) / self.model.lasting
+        w = np.where(inside[..., 2] > _NEAR_M, trust, 0.0)
         sums = _Sums(
             np.zeros((self.size, self.size)),
             np.zeros(self.size),
@@ -352,9 +354,8 @@ class _Problem:
     def moved(self, state: Bundle, system: System, damping: float) -> Bundle:
         """Return the state after one damped step."""
         matrix, rhs, solutions = system.reduced(damping)
-        if self.prior is None and self.model.hold_gauge:  # steps along it cost nothing but what they bend
-            fixed = gauge_constraints(state.R, state.t)
-            matrix[: self.offset_at, : self.offset_at] += _FIRM * np.diag(matrix).max() * fixed.T @ fixed
+        if self.model.hold_gauge:  # steps along it cost nothing but what they bend
+            self._hold_gauge(matrix, state)
         scale = 1 / np.sqrt(np.maximum(np.diag(matrix), 1e-12))
         step = scale * np.linalg.lstsq(scale[:, None] * matrix * scale, scale * rhs, rcond=1e-13)[0]
         poses = step[: self.offset_at].reshape(self.views, 6)
@@ -373,6 +374,11 @@ class _Problem:
             state.zoom + (step[self.zoom_at :] if self.model.focal_sigma else 0.0),
         )
 
+    def _hold_gauge(self, matrix: FloatArray, state: Bundle) -> None:
+        if self.prior is None:
+            fixed = gauge_constraints(state.R, state.t)
+            matrix[: self.offset_at, : self.offset_at] += _FIRM * np.diag(matrix).max() * fixed.T @ fixed
+
     def result(self, state: Bundle, system: System, cost: float, iterations: int) -> BundleResult:
         """Bring the state out, with the information of the poses."""
         matrix, _, _ = system.reduced(0.0)
@@ -383,8 +389,7 @@ class _Problem:
             inverse = np.linalg.inv(matrix[rest, rest] + ridge)
             information = information - matrix[poses, rest] @ inverse @ matrix[rest, poses]
             if self.with_offsets:
-                pixels = np.diag(inverse)[: self.bone_at - self.offset_at]
-                variance = pixels.reshape(state.offsets.shape).mean(axis=-1)
+                variance = self._offset_variance(matrix.copy(), state)
         error, squared, _ = self.residuals(state)
         points = np.where(self.usable[..., None], state.points, np.nan)
         return BundleResult(
@@ -397,6 +402,14 @@ class _Problem:
             np.where(self.seen[..., None], error, np.nan),
             iterations,
         )
+
+    def _offset_variance(self, matrix: FloatArray, state: Bundle) -> FloatArray:
+        """(V, J) with the poses unknown too: the offsets that look like a turned camera stay unsure."""
+        self._hold_gauge(matrix, state)
+        scale = 1 / np.sqrt(np.maximum(np.diag(matrix), 1e-12))
+        inverse = np.linalg.pinv(scale[:, None] * matrix * scale, rcond=1e-13, hermitian=True)
+        pixels = (np.diag(inverse) * scale**2)[self.offset_at : self.bone_at]
+        return pixels.reshape(state.offsets.shape).mean(axis=-1)
 
     def _zoom_sigma(self, matrix: FloatArray, state: Bundle) -> FloatArray:
         if not self.model.focal_sigma:

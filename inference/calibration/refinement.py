@@ -15,7 +15,7 @@ from ..types import CameraRig, Keypoints2D
 from .bundle_adjustment import BundleModel, BundleResult, Prior, adjust_bundle
 from .degeneracy import check_motion, check_pair_motion
 from .observations import Observations, gather_observations
-from .self_calibration import measured_model, memory_of, rig_with_poses, start_bundle
+from .self_calibration import measured_model, rig_with_poses, start_bundle
 
 _MOST_MOMENTS = 300
 _ROTATION_SIGMA_DEG, _CENTRE_SIGMA_M = 0.5, 0.01  # where the take does not say how far the cameras are trusted
@@ -61,9 +61,7 @@ def refine_cameras(rig: CameraRig, views: Sequence[Keypoints2D]) -> Refinement:
     R, t = np.stack([c.R for c in rig.cameras]), np.stack([c.t for c in rig.cameras])
     prior = Prior(R, t, np.linalg.inv(_prior_covariance(rig)))
     after, model = _settled(observations, prior)
-    memory = memory_of(after.error_px)
-    inflated = replace(model, noise_scale=model.noise_scale * float(np.sqrt((1 + memory) / (1 - memory))))
-    final = adjust_bundle(observations, after.bundle, inflated, prior)
+    final = adjust_bundle(observations, after.bundle, measured_model(after, model), prior)
     bundle = final.bundle
     covariance = np.linalg.inv(final.information)
     errors = _errors(observations, R, t), _errors(observations, bundle.R, bundle.t)

@@ -37,6 +37,8 @@ _MEDIAN_OF_TWO = 1.386  # median of chi² with two degrees of freedom
 _MEDIAN_OF_ONE = 0.6745  # of the size of a Gaussian deviation, in sigmas
 _FEWEST_LENGTHS = 30
 _OFTEN = 20  # times that a view must show a joint to say something of its standing offset
+_LAGS = 20  # moments over which errors may remember
+_FAINT = 0.02  # correlations below this are chance
 _WORST_PX = 0.03  # median residual as a share of the focal length, beyond which the answer is no answer
 
 
@@ -243,7 +245,13 @@ def measured_model(result: BundleResult, model: BundleModel) -> BundleModel:
         often = used.sum(axis=1) > _OFTEN
         known = (result.bundle.offsets**2).mean(axis=-1) + result.offset_variance
         standing = float(np.sqrt(known[often].mean()))
-    return replace(model, noise_scale=model.noise_scale * float(np.sqrt(scale)), offset_sigma_px=standing)
+    memory = memory_of(result.error_px)
+    return replace(
+        model,
+        noise_scale=model.noise_scale * float(np.sqrt(scale)),
+        offset_sigma_px=standing,
+        lasting=(1 + memory) / (1 - memory),
+    )
 
 
 def _standing(result: BundleResult, scale: float, freedom: float) -> float:
@@ -253,9 +261,9 @@ def _standing(result: BundleResult, scale: float, freedom: float) -> float:
     often = count > _OFTEN
     if not often.any():
         return 0.0
-    memory = memory_of(result.error_px)
     error = np.where(usual[..., None], result.error_px - result.bundle.offsets[:, None], 0.0)
     mean = error.sum(axis=1) / np.maximum(count, 1)[..., None]
+    memory = memory_of(result.error_px)
     spread = (error**2).sum(axis=(1, 3)) / np.maximum(count, 1) - (mean**2).sum(axis=-1)
     chance = spread / np.maximum(count, 1) * (1 + memory) / (1 - memory)
     excess = (mean**2).sum(axis=-1)[often] - chance[often]
@@ -266,13 +274,35 @@ def _standing(result: BundleResult, scale: float, freedom: float) -> float:
 
 
 def memory_of(error_px: FloatArray) -> float:
-    """Correlation of residuals from one moment to the next."""
-    before, after = error_px[:, :-1], error_px[:, 1:]
-    size = (before**2).sum(axis=-1) + (after**2).sum(axis=-1)
-    usual = np.isfinite(size) & (size < 18 * np.nanmedian(size))
-    if usual.sum() < 50:
-        return 0.0
-    return float(np.clip(2 * (before * after).sum(axis=-1)[usual].sum() / size[usual].sum(), 0, 0.95))
+    """Memory of residuals: that of the first-order process whose mean is as unsure as theirs.
+
+    The variance of a mean over that of as many independent errors is one plus twice the sum of all correlations; they
+    are summed as they are, since part of the residuals forgets at once, and persons may take turns. Correlations about
+    a fitted mean are low by its own variance (Bartlett 1946), which is put back.
+
+    Args:
+        error_px: (V, F, J, 2) of moments in order, NaN where not seen; what stands still in them is taken out.
+
+    Returns:
+        Correlation from one moment to the next, 0 to 0.95; ``(1 + m) / (1 - m)`` is the factor on variances.
+    """
+    moments, lasts, found = error_px.shape[1], 1.0, []
+    size = (error_px**2).sum(axis=-1)
+    seen = np.isfinite(size)
+    usual = seen & (size < _CUT * np.median(size[seen])) if seen.any() else seen
+    mean = np.where(usual[..., None], error_px, 0.0).sum(axis=1) / np.maximum(usual.sum(axis=1), 1)[..., None]
+    error = np.where(usual[..., None], error_px - mean[:, None], 0.0)
+    for lag in range(1, min(_LAGS, moments // 3) + 1):
+        before, after, both = error[:, :-lag], error[:, lag:], usual[:, :-lag] & usual[:, lag:]
+        if both.sum() < 50:
+            break
+        found.append(2 * (before * after)[both].sum() / ((before**2)[both].sum() + (after**2)[both].sum()))
+    correlation = np.array(found)
+    for _ in range(3):
+        mean = lasts / moments  # variance of a fitted mean over that of an error
+        put_back = correlation * (1 - mean) + mean
+        lasts = 1 + 2 * float(put_back[put_back > _FAINT].sum())
+    return float(np.clip((lasts - 1) / (lasts + 1), 0, 0.95))
 
 
 def estimator_variance(
@@ -329,17 +359,13 @@ def _in_world(
     warnings = [scale.warning] if scale.warning else []
     world = world_from_person(bundle.points, names, bundle.R[0], scale.factor)
     R, t = world.poses(bundle.R, bundle.t)
-    memory = memory_of(result.error_px)
     final = replace(
-        model,
-        noise_scale=model.noise_scale * float(np.sqrt((1 + memory) / (1 - memory))),
-        bone_sigma_m=model.bone_sigma_m * scale.factor,
-        iterations=0,
+        model, lasting=inflation * model.lasting, bone_sigma_m=model.bone_sigma_m * scale.factor, iterations=0
     )
     points, lengths = world.points(bundle.points), scale.factor * bundle.lengths
     moved = replace(bundle, R=R, t=t, points=points, lengths=lengths)
     ended = adjust_bundle(observations, moved, final)
-    covariance = inflation * gauge_covariance(ended.information, R, t)
+    covariance = gauge_covariance(ended.information, R, t)
     rotation_sigma = np.degrees(np.sqrt(np.diag(covariance).reshape(-1, 6)[:, :3].sum(axis=1)))
     check_certainty(rotation_sigma, observations.views)
     gauge = (
@@ -355,7 +381,7 @@ def _in_world(
         )
     zoomed = [zoomed_lens(lens, zoom) if zoom else lens for lens, zoom in zip(lenses, bundle.zoom, strict=True)]
     rig = replace(rig_with_poses(zoomed, R, t), covariance=covariance, gauge=gauge)
-    zoom_sigma = np.sqrt(inflation) * ended.zoom_sigma
+    zoom_sigma = ended.zoom_sigma
     warnings += unshown(observations.views, zoom_sigma, model.focal_sigma)
     error = np.linalg.norm(result.error_px, axis=-1)
     facts: dict[str, object] = {
@@ -364,7 +390,7 @@ def _in_world(
         "rotation_sigma_deg": dict(zip(observations.views, rotation_sigma.tolist(), strict=True)),
         "noise_over_stated": model.noise_scale,
         "standing_offset_px": model.offset_sigma_px,
-        "noise_memory": memory,
+        "noise_memory": (model.lasting - 1) / (model.lasting + 1),
         "vertical": world.vertical,
     }
     if model.focal_sigma:
