@@ -4,7 +4,7 @@
 
 Linux, root, and mmdebstrap. Blender comes from Debian sid into a chroot of its own (1.3 GB, a minute or two), with Xvfb
 for the window. The mirror is the one of this machine's own apt sources, or DEBIAN_MIRROR. Leaves pictures of the
-window in --out; with --guide those of the walk go into docs/pictures. The walk on real footage needs the take
+window in --out; with --guide those of walk and one_view go into docs/pictures. The walk on real footage needs the take
 `pose2sim_single` in the folder SIGHTLINE_DATA, or ../shared/data; without it that part is skipped, and says so.
 """
 
@@ -269,12 +269,13 @@ def fresh(folder: Path) -> Path:
 
 
 def guide(chroot: Path, out: Path) -> None:
-    """Make the guide's pictures of those that the walk with the example take has left."""
-    for picture in sorted((out / "walk").glob("*.jpg")):
-        small = ["-resize", "1100x", "-quality", "72", "-strip", f"/out/walk/small_{picture.name}"]
-        run_inside(chroot, out, ["convert", f"/out/walk/{picture.name}", *small], 60, out / "convert.log")
+    """Make the guide's pictures of those that the walk with the example take, and the single video, have left."""
+    for picture in sorted((*(out / "walk").glob("*.jpg"), *(out / "one_view").glob("*.jpg"))):
+        inside = f"/out/{picture.parent.name}"
+        small = ["-resize", "1100x", "-quality", "72", "-strip", f"{inside}/small_{picture.name}"]
+        run_inside(chroot, out, ["convert", f"{inside}/{picture.name}", *small], 60, out / "convert.log")
         name = picture.stem.partition("_")[2]
-        shutil.move(out / "walk" / f"small_{picture.name}", ROOT / "docs" / "pictures" / f"guide_{name}.jpg")
+        shutil.move(picture.with_name(f"small_{picture.name}"), ROOT / "docs" / "pictures" / f"guide_{name}.jpg")
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -284,7 +285,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--out", type=Path, default=ROOT / "build" / "blender-tests")
     parts = (install, headless, live, see, one_view, walk, walk_real)
     parser.add_argument("--only", action="append", choices=[part.__name__ for part in parts], default=[])
-    parser.add_argument("--guide", action="store_true", help="put the pictures of the walk into the guide")
+    parser.add_argument("--guide", action="store_true", help="put the pictures of walk and one_view into the guide")
     options = parser.parse_args(arguments)
     if sys.platform != "linux" or os.geteuid() != 0:
         print("run_blender_tests.py: a chroot needs Linux and root", file=sys.stderr)

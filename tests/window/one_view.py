@@ -68,14 +68,14 @@ def one_view() -> Generator[float, None, dict[str, object]]:
     yield from press("bpy.ops.sightline.solve_take(preview=True", x_px=driving.sidebar()[2].x + 180)
     yield from until(lambda: armatures() and not status().running, "the solve of one view")
     yield 3.0
-    picture("2_solved")
+    picture("2_one_video_solved")
     view = known.views[0].name
     yield from press(f'bpy.ops.sightline.look_through(view="{view}"')
     yield from driving.open_panel("SIGHTLINE_PT_hypotheses", "bpy.ops.sightline.show_layer(")
     right_half = driving.sidebar()[2].x + 200
     yield from press("bpy.ops.sightline.next_hypotheses(", x_px=right_half)
     yield 1.5
-    picture("3_ghosts_through_the_camera")
+    picture("3_ghosts")
     driving.mouse("mousemove", 400, 400, "key", "KP_0")
     driving.mouse("key", "Home")
     yield 2.0
@@ -85,7 +85,7 @@ def one_view() -> Generator[float, None, dict[str, object]]:
     if not pins:
         raise RuntimeError("choosing a pose has pinned nothing")
     yield 1.0
-    picture("5_chosen")
+    picture("5_ghost_chosen")
     return {"warnings": known.warnings, "summary": known.summary.split("\n")[:2], "pins": pins}
 
 

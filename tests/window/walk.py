@@ -168,6 +168,7 @@ def walk() -> Generator[float, None, dict[str, object]]:
     yield from until(lambda: shown_layer() == "cleaned", "a cleaned layer")
     result["keys_cleaned"] = keys()
     result["farthest_sigmas"] = round(farthest_sigmas(), 3)
+    yield 2.0  # the panel is drawn anew
     picture("13_few_keys")
     folder = Path(bpy.context.scene.sightline.solution_path).parent
     yield from press("bpy.ops.sightline.export_take(")
