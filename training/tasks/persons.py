@@ -22,6 +22,8 @@ from ..trainer.settings import TrainingSettings
 from ..trainer.task import Batch
 from .keypoints import pictures, smoke_settings
 
+OPERATING = 0.5  # score from which on a solve looks for a person
+
 
 @dataclass(frozen=True)
 class PersonLossSettings:
@@ -160,7 +162,35 @@ def person_scores(
     score: FloatArray,  # (N, M)
     truth: FloatArray,  # (N, P, 4) px, NaN where nobody is
 ) -> dict[str, float]:
-    """Summarise boxes: average precision at half overlap, and the mean overlap of those found."""
+    """Summarise boxes: average precision at half overlap, the mean overlap of those found, and both at score 0.5."""
+    scores, correct, overlaps, people = _all_matched(corners, score, truth)
+    sure = scores >= OPERATING
+    return {
+        "ap_50": average_precision(scores, correct, people),
+        "overlap": float(overlaps[correct].mean()) if correct.any() else 0.0,
+        "recall": float(correct[sure].sum() / people) if people else float("nan"),
+        "precision": float(correct[sure].mean()) if sure.any() else float("nan"),
+    }
+
+
+def operating_score(
+    corners: FloatArray,  # (N, M, 4) px
+    score: FloatArray,  # (N, M)
+    truth: FloatArray,  # (N, P, 4) px, NaN where nobody is
+) -> float:
+    """Return the score from which on recall and precision have the largest harmonic mean; `OPERATING` without a hit."""
+    scores, correct, _, people = _all_matched(corners, score, truth)
+    order = np.argsort(-scores, kind="stable")
+    hits = np.cumsum(correct[order])
+    if not len(hits) or not hits[-1]:
+        return OPERATING
+    return float(scores[order][np.argmax(2 * hits / (people + np.arange(1, len(hits) + 1)))])
+
+
+def _all_matched(
+    corners: FloatArray, score: FloatArray, truth: FloatArray
+) -> tuple[FloatArray, np.ndarray, FloatArray, int]:
+    """Return score, hit and overlap of every box of every picture, and how many people there are."""
     scores, correct, overlaps, people = [], [], [], 0
     for found, sure, true in zip(corners, score, truth, strict=True):
         known = true[np.isfinite(true).all(axis=1)]
@@ -168,12 +198,8 @@ def person_scores(
         hit, how_well, confidence = _matched(found, sure, known)
         scores.append(confidence)
         correct.append(hit)
-        overlaps.append(how_well[hit])
-    found = np.concatenate(overlaps)
-    return {
-        "ap_50": average_precision(np.concatenate(scores), np.concatenate(correct), people),
-        "overlap": float(found.mean()) if len(found) else 0.0,
-    }
+        overlaps.append(how_well)
+    return np.concatenate(scores), np.concatenate(correct), np.concatenate(overlaps), people
 
 
 def average_precision(score: np.ndarray, correct: np.ndarray, people: int) -> float:
