@@ -134,12 +134,13 @@ def started(raw: Keypoints3D, wanted: BoolArray, told: Moments) -> Keypoints3D:
 
 
 def about(xyz: FloatArray, told: Moments) -> FloatArray:
-    """Mean square (..., 3, 3) m² of the samples about other points than their mean.
+    """Covariance (..., 3, 3) m² of points that nothing but samples tell of, where they are not the samples' mean.
 
-    Where nothing but samples tells of a joint, this is the expected square of what the points (..., 3) are off.
+    Many frames together put a joint elsewhere than the samples of one frame do. Both may be wrong: half of the square
+    between them is counted as the point's own error, as between two estimates of the same quality.
     """
     apart = xyz - told.mean
-    return told.covariance + apart[..., :, None] * apart[..., None, :]
+    return told.covariance + 0.5 * apart[..., :, None] * apart[..., None, :]
 
 
 def widened(

@@ -1,4 +1,9 @@
-"""From heatmaps to a sub-pixel mean and a 2×2 covariance, by a batched windowed Gaussian fit."""
+"""From heatmaps to a sub-pixel mean and a 2×2 covariance, by a batched windowed Gaussian fit.
+
+The one fit of the project. A solve reads heatmaps through it (`heatmap_decoder`, `blazepose`), and so does training
+wherever it looks at heatmaps: teachers and judged cards run as in a solve, and the condition of the paper's flow, which
+is drawn, is what this fit finds in the heatmaps that it stands for (tests/training/test_paper_flow.py).
+"""
 
 from __future__ import annotations
 
