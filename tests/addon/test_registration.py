@@ -50,6 +50,37 @@ def test_every_setting_and_choice_says_what_it_means(registered):
     assert [item.identifier for item in group["motion__contacts"].enum_items] == list(CHOICES["contacts"])
 
 
+def without_tooltip(group):
+    """Return the named properties of a group that neither they nor their choices explain; the rest is not drawn."""
+    drawn = [entry for entry in group.bl_rna.properties if entry.identifier in group.__annotations__]
+    named = [entry for entry in drawn if entry.name != entry.identifier and not entry.description]
+    return [
+        entry.identifier
+        for entry in named
+        if entry.type != "ENUM" or not all(item.description for item in entry.enum_items)
+    ]
+
+
+def test_everything_that_is_drawn_has_a_tooltip(registered):
+    groups = [each for each in addon.CLASSES if issubclass(each, bpy.types.PropertyGroup)]
+    assert {group.__name__: found for group in groups if (found := without_tooltip(group))} == {}
+    operators = [each for each in addon.CLASSES if issubclass(each, bpy.types.Operator)]
+    assert operators and [each.__name__ for each in operators if not each.__doc__] == []
+
+
+def test_a_property_without_a_tooltip_would_be_seen():
+    """Negative control."""
+
+    class SIGHTLINE_PG_bare(bpy.types.PropertyGroup):
+        __annotations__ = {"bare": bpy.props.IntProperty(name="Bare")}
+
+    bpy.utils.register_class(SIGHTLINE_PG_bare)
+    try:
+        assert without_tooltip(SIGHTLINE_PG_bare) == ["bare"]
+    finally:
+        bpy.utils.unregister_class(SIGHTLINE_PG_bare)
+
+
 def test_every_setting_has_a_property_and_comes_back(registered):
     group = bpy.context.scene.sightline.settings
     assert properties.read_settings(group) == SolveSettings()
