@@ -39,6 +39,9 @@ SNIPPETS = [
     ("TID251", "addon/x.py", '"""Say."""\n\nimport torch\n'),
     ("TID251", "addon/x.py", '"""Say."""\n\nfrom inference import types\n'),
     ("TID251", "training/x.py", '"""Say."""\n\nimport bpy\n'),
+    ("TID251", "training/x.py", '"""Say."""\n\nimport pickle\n'),
+    ("TID251", "training/x.py", '"""Say."""\n\nimport torch\n\nx = torch.load("f", weights_only=False)\n'),
+    ("TID251", "training/x.py", '"""Say."""\n\nfrom torch import save\n\nsave({}, "f")\n'),
 ]
 
 

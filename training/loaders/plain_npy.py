@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import pickle
+import pickle  # noqa: TID251 - its unpickler, which lets a file name nothing but arrays
 from pathlib import Path
 from typing import Any
 
