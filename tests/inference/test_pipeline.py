@@ -293,10 +293,11 @@ def test_solving_again_refuses_another_state_of_the_take(tmp_path: Path) -> None
     assert (out / "solution.npz").read_bytes() == kept
 
 
-def test_a_pin_with_one_view_moves_the_joint_along_its_ray(tmp_path: Path) -> None:
+def test_with_one_view_a_pin_holds_along_its_ray_and_the_floor_tells_the_size(tmp_path: Path) -> None:
     scene = write_take(tmp_path, frames=20, cameras=2)
     path = tmp_path / "take.toml"
-    path.write_text("[[view]]".join(path.read_text().split("[[view]]")[:2]))
+    one = "[[view]]".join(path.read_text().split("[[view]]")[:2])
+    path.write_text(one.replace('source = "cameras.toml"', 'source = "cameras.toml"\nfloor = "zero"'))
     take, index = read_take(path), 3
     time, joint = float(scene.timestamps_s[index]), scene.joint_names.index("left_wrist")
     camera = scene.rig.cameras[0].centre
@@ -304,6 +305,11 @@ def test_a_pin_with_one_view_moves_the_joint_along_its_ray(tmp_path: Path) -> No
     pin = Correction(PIN, 1, time, time, None, "left_wrist", tuple(place.tolist()), 0.005)
     off = []
     for name, corrections in (("without", ()), ("with", (pin,))):
-        solved = solve(replace(take, corrections=corrections), tmp_path / name).solved
+        solution = solve(replace(take, corrections=corrections), tmp_path / name)
+        solved = solution.solved
         off.append(np.linalg.norm(solved.xyz[index, 0, solved.joint_names.index("left_wrist")] - place))
+        warnings = json.loads((tmp_path / name / "report.json").read_text())["warnings"]
+        assert any("the floor" in warning for warning in warnings)
+        assert any("what is pinned" in warning for warning in warnings) == (name == "with")
+        assert solution.floor.tolist() == [0, 0, 1, 0]
     assert off[1] < 0.03 < 0.1 < off[0]
