@@ -11,7 +11,7 @@ from scipy.optimize import least_squares
 from ..geometry.rotation import exp
 from ..shapes import BoolArray, FloatArray, check_shapes
 
-_MOST_POINTS = 3000  # that the refinement uses; more add nothing to a start
+_MOST_POINTS = 1500  # that the refinement uses; more add nothing to a start
 _THRESHOLD_SIGMAS = 3.0
 _LOSS_SIGMAS = 2.0  # of the Cauchy loss
 _FEWEST_POINTS = 16

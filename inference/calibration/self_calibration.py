@@ -240,12 +240,12 @@ def measured_model(result: BundleResult, model: BundleModel) -> BundleModel:
     views = used.sum(axis=0)
     freedom = float(2 - 3 * (views > 0).sum() / max(used.sum(), 1))  # a joint's place takes three of its 2V numbers
     scale = truncated_scale(result.squared[used], np.full(int(used.sum()), freedom))
-    standing = _standing(result, scale, freedom)
+    memory = memory_of(result.error_px)
+    standing = _standing(result, scale, freedom, memory)
     if standing and model.offset_sigma_px:  # they are in the model, which knows what it could not see of them
         often = used.sum(axis=1) > _OFTEN
         known = (result.bundle.offsets**2).mean(axis=-1) + result.offset_variance
         standing = float(np.sqrt(known[often].mean()))
-    memory = memory_of(result.error_px)
     return replace(
         model,
         noise_scale=model.noise_scale * float(np.sqrt(scale)),
@@ -254,7 +254,7 @@ def measured_model(result: BundleResult, model: BundleModel) -> BundleModel:
     )
 
 
-def _standing(result: BundleResult, scale: float, freedom: float) -> float:
+def _standing(result: BundleResult, scale: float, freedom: float, memory: float) -> float:
     """Sigma of standing offsets, px; 0 where the mean residuals are as small as noise makes them."""
     usual = result.squared < _CUT * scale
     count = usual.sum(axis=1)
@@ -263,7 +263,6 @@ def _standing(result: BundleResult, scale: float, freedom: float) -> float:
         return 0.0
     error = np.where(usual[..., None], result.error_px - result.bundle.offsets[:, None], 0.0)
     mean = error.sum(axis=1) / np.maximum(count, 1)[..., None]
-    memory = memory_of(result.error_px)
     spread = (error**2).sum(axis=(1, 3)) / np.maximum(count, 1) - (mean**2).sum(axis=-1)
     chance = spread / np.maximum(count, 1) * (1 + memory) / (1 - memory)
     excess = (mean**2).sum(axis=-1)[often] - chance[often]
@@ -292,11 +291,13 @@ def memory_of(error_px: FloatArray) -> float:
     usual = seen & (size < _CUT * np.median(size[seen])) if seen.any() else seen
     mean = np.where(usual[..., None], error_px, 0.0).sum(axis=1) / np.maximum(usual.sum(axis=1), 1)[..., None]
     error = np.where(usual[..., None], error_px - mean[:, None], 0.0)
+    size = (error**2).sum(axis=-1)
     for lag in range(1, min(_LAGS, moments // 3) + 1):
-        before, after, both = error[:, :-lag], error[:, lag:], usual[:, :-lag] & usual[:, lag:]
+        both = usual[:, :-lag] & usual[:, lag:]
         if both.sum() < 50:
             break
-        found.append(2 * (before * after)[both].sum() / ((before**2)[both].sum() + (after**2)[both].sum()))
+        squares = (size[:, :-lag] + size[:, lag:])[both].sum()
+        found.append(2 * np.vdot(error[:, :-lag], error[:, lag:]) / squares)
     correlation = np.array(found)
     for _ in range(3):
         mean = lasts / moments  # variance of a fitted mean over that of an error
