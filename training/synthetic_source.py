@@ -15,10 +15,10 @@ from .data.body import JOINT_NAMES
 from .data.pack import Pack, load_pack
 from .data.synthetic.settings import SceneSettings
 from .data.synthetic.views import SyntheticViews
+from .picture_augmentation import boxes_in_picture
 from .trainer.task import Batch
 
 _ATONCE = 8  # scenes rendered together; more need more memory and save little time
-_LEAST_SEEN = 0.3  # share of a box that has to lie in the picture for the person to count
 
 
 @lru_cache(maxsize=1)
@@ -70,15 +70,3 @@ def person_samples(pack: Path, size: tuple[int, int], seed: int, held_out: bool)
         return {"image": torch.cat(images).contiguous(), "boxes": torch.cat(boxes)}
 
     return samples
-
-
-def boxes_in_picture(boxes: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:  # (..., 4) px
-    """Cut boxes at the picture's edge; NaN where too little of one is left."""
-    limit = torch.tensor([size[0], size[1], size[0], size[1]]) - 1.0
-    cut = torch.minimum(boxes.clamp(min=0), limit)
-
-    def area(box: torch.Tensor) -> torch.Tensor:
-        return (box[..., 2:] - box[..., :2]).clamp(min=0).prod(dim=-1)
-
-    kept = (area(cut) > _LEAST_SEEN * area(boxes)) & (area(cut) > 0)
-    return torch.where(kept[..., None], cut, torch.nan)

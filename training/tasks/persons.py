@@ -17,6 +17,7 @@ from inference.shapes import FloatArray
 
 from ..networks.backbone import NetworkSettings
 from ..networks.person import STRIDE, PersonNetwork, ShippedPersons
+from ..picture_augmentation import PictureAugmentationSettings, changed
 from ..sources import HELD_OUT_SEED, DataSettings, Source, held_out_settings, person_source, validation_batches
 from ..trainer.settings import TrainingSettings
 from ..trainer.task import Batch
@@ -42,12 +43,14 @@ class PersonTask:
 
     TABLES: ClassVar[Mapping[str, type]] = {
         "data": DataSettings,
+        "augmentation": PictureAugmentationSettings,
         "network": NetworkSettings,
         "loss": PersonLossSettings,
     }
 
     def __init__(self, tables: Mapping[str, Any], seed: int) -> None:
         self.data: DataSettings = tables["data"]
+        self._augmentation: PictureAugmentationSettings = tables["augmentation"]
         self._network: NetworkSettings = tables["network"]
         self._loss: PersonLossSettings = tables["loss"]
         self._seed = seed
@@ -60,17 +63,18 @@ class PersonTask:
         data = dataclasses.replace(
             tables["data"], source="stick_figures", cache="", size=(128, 128), views=12, validation_views=8, real=""
         )
-        return {**tables, "data": data}, smoke_settings(settings)
+        plain = PictureAugmentationSettings(mirror=0, zoom=0, shift=0, colour=0)
+        return {**tables, "data": data, "augmentation": plain}, smoke_settings(settings)
 
     def model(self) -> PersonNetwork:
         """Build the network."""
         return PersonNetwork(self._network, self.data.size)
 
     def batch(self, first: int, count: int) -> Batch:
-        """Make pictures with boxes."""
+        """Make pictures with boxes and change them."""
         if self._source is None:  # made where it is used: with workers, in each of them
             self._source = person_source(self.data, self._seed)
-        return self._source(first, count)
+        return changed(self._source(first, count), self._augmentation, self._seed + 1, first)
 
     def loss(self, model: nn.Module, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
         """Sum the focal loss of the middles (Zhou et al. 2019, equation 1) and 1 − GIoU of the boxes there."""
