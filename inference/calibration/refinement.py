@@ -66,7 +66,8 @@ def refine_cameras(rig: CameraRig, views: Sequence[Keypoints2D]) -> Refinement:
     covariance = np.linalg.inv(final.information)
     errors = _errors(observations, R, t), _errors(observations, bundle.R, bundle.t)
     step = log(bundle.R @ np.swapaxes(R, -1, -2))
-    sigma = np.sqrt(np.diag(covariance).reshape(-1, 6)[:, :3])
+    by_chance = covariance @ (final.information - prior.information) @ covariance  # of steps, were the cameras right
+    sigma = np.sqrt(np.diag(by_chance).reshape(-1, 6)[:, :3])
     _check_evidence(float(np.abs(step / sigma).max()), errors)
     refined = replace(
         rig_with_poses(rig.lenses, bundle.R, bundle.t),
