@@ -94,7 +94,8 @@ def _boxes(options: argparse.Namespace) -> str:
         what = f"people of coco {options.split}, against boxes made by hand"
     else:
         pictures = pictures_of_videos(options.video, options.every)
-        what = f"every {options.every}th frame of {', '.join(path.stem for path in options.video)}, against BlazePose"
+        which = options.what or ", ".join(path.stem for path in options.video)
+        what = f"every {options.every}th frame of {which}, against boxes around BlazePose's masks"
     scores = judged_boxes(detector, pictures)
     if options.keep:
         _keep(Path(options.card), scores, options.keep, what)
@@ -182,6 +183,7 @@ def _parser() -> argparse.ArgumentParser:
     where.add_argument("--video", type=Path, action="append", help="boxes around BlazePose's masks; may be repeated")
     where.add_argument("--coco", type=Path, metavar="ROOT", help="boxes of COCO's own")
     boxes.add_argument("--split", default="val", help="of COCO: train, val")
+    boxes.add_argument("--what", default="", help="in words, what the videos show, for the card")
     boxes.add_argument("--every", type=int, default=10, help="take each n-th frame")
     for judging in (take, pictures):
         judging.add_argument("--beside", default="", metavar="CARD", help="another detector, on the same pictures")
