@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Mapping, Sequence
@@ -29,7 +30,7 @@ from .whole_file import replacing
 
 FORMAT_VERSION = 1
 _BROKEN = (OSError, ValueError, KeyError, EOFError, MemoryError, RuntimeError, SyntaxError, OverflowError, TypeError)
-_BROKEN_ZIP = (zipfile.BadZipFile, zlib.error, struct.error)
+_BROKEN_ZIP = (zipfile.BadZipFile, zlib.error, struct.error, tokenize.TokenError)
 
 
 def write_solution(path: Path, solution: Solution) -> None:
