@@ -8,6 +8,7 @@ python tools/dev.py demo [--out DIR]
 from __future__ import annotations
 
 import argparse
+import contextlib
 import hashlib
 import importlib.util
 import json
@@ -18,7 +19,7 @@ import subprocess
 import sys
 import time
 import xml.etree.ElementTree as ElementTree
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,6 +36,7 @@ OLDER_BPY = {
 }
 STUBS = "fake-bpy-module-5.0"
 PYTHON = (3, 11)
+RUNNING: list[subprocess.Popen[bytes]] = []  # commands of `run_bounded`
 
 
 class DevError(Exception):
@@ -86,6 +88,7 @@ def run_bounded(
         stdout=output,
         stderr=output and subprocess.STDOUT,
     ) as process:
+        RUNNING.append(process)
         try:
             return process.wait(timeout_s)
         except subprocess.TimeoutExpired:
@@ -93,6 +96,19 @@ def run_bounded(
             return 124
         finally:
             end_group(process)
+            RUNNING.remove(process)
+
+
+@contextlib.contextmanager
+def beside() -> Iterator[ThreadPoolExecutor]:
+    """Give a pool for commands that run while others do; if these fail or are interrupted, all commands end."""
+    with ThreadPoolExecutor() as pool:
+        try:
+            yield pool
+        except BaseException:
+            for process in RUNNING.copy():
+                end_group(process)
+            raise
 
 
 def end_group(process: subprocess.Popen[bytes]) -> None:
@@ -324,9 +340,9 @@ def test(full: bool) -> int:
     env = {"SIGHTLINE_FUZZ": "10000"} if full else {}
     outcomes = run_checks(python)
     torch_python = training_environment() if has_tests("training") else None
-    with ThreadPoolExecutor() as beside:  # most tests keep one core busy, so two suites at a time
+    with beside() as pool:  # most tests keep one core busy, so two suites at a time
         pure = ["tests", "--ignore=tests/addon", "--ignore=tests/training"]
-        longest = beside.submit(run_suite, "pure", python, pure, 7200 if full else 1800, env)
+        longest = pool.submit(run_suite, "pure", python, pure, 7200 if full else 1800, env)
         if has_tests("addon"):
             outcomes.append(run_suite("blender", python, ["tests/addon"], 1200, env))
         if torch_python:

@@ -116,6 +116,16 @@ def test_hanging_command_is_ended_with_its_children(tmp_path, capsys):
     assert not alive(grandchild)
 
 
+def test_an_interrupt_ends_what_runs_beside():
+    started = time.monotonic()
+    with pytest.raises(KeyboardInterrupt), dev.beside() as pool:
+        other = pool.submit(dev.run_bounded, [sys.executable, "-c", "import time; time.sleep(60)"], 120)
+        while not dev.RUNNING:
+            time.sleep(0.01)
+        raise KeyboardInterrupt
+    assert other.result() != 0 and time.monotonic() - started < 30 and not dev.RUNNING
+
+
 def alive(pid: int) -> bool:
     """A zombie is not alive: nobody collects orphans in a container without an init."""
     try:
