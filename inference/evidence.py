@@ -8,21 +8,23 @@ solver, which doubts where cameras look by half a milliradian, does not doubt th
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from scipy.linalg import block_diag
 
+from .geometry.epipolar import focal_length
 from .motion.kinematics import forward_kinematics
 from .motion.rotation_covariance import rotation_covariance
 from .motion.skeleton import joint_sources
+from .motion.standing import USUAL_TURN
 from .shapes import BoolArray, FloatArray
 from .types import Camera, CameraRig, Flag, Intrinsics, Keypoints2D, Keypoints3D, Reason, SkeletonMotion
 
 _FAR_M = 20.0  # of a made view from the middle of where samples stand
 _FOCAL_PX = 20_000.0
-USUAL_TURN = 5e-4  # rad, of cameras whose accuracy is not stated, as in motion/standing.py
 _CENTRE = 0.5  # their centres err by so much of what the turn moves at the person's distance
 _NOTHING_M = 30.0  # sigma of what a made view does not tell
 
@@ -63,20 +65,28 @@ def made_views(
         own = wanted & (owner == number)
         if not own.any():
             continue
-        about = np.nanmean(told.mean[own], axis=0)
+        middle = np.nanmean(told.mean[own], axis=0)
         x, y, z = camera.R
         for kind, axes, spread in (
             ("depth", np.stack([z, y, -x]), own),
             ("x", np.stack([x, y, z]), own & whole),
         ):
             if spread.any():
-                made_camera = _far_camera(f"{camera.name} ({kind})", axes, about)
+                made_camera = _far_camera(f"{camera.name} ({kind})", axes, middle)
                 cameras.append(made_camera)
                 made.append(_told(made_camera, views[number], told, spread, whole if kind == "depth" else None))
     covariance = np.zeros((6 * len(cameras), 6 * len(cameras)))
     real = rig.covariance if rig.covariance.any() else _covariance(rig, told.mean[wanted], turn)
     covariance[: len(real), : len(real)] = real
     return CameraRig(tuple(cameras), covariance, rig.gauge), tuple(made)
+
+
+def turn_of_cameras(facts: Sequence[Mapping[str, Any]], rig: CameraRig) -> float:
+    """How far a solve's facts ``camera_shifts`` say that cameras are off, rad; the usual error where there are none."""
+    if not facts:
+        return USUAL_TURN
+    focal = {camera.name: focal_length(camera) for camera in rig.cameras}
+    return turn_from_shifts(np.array([np.hypot(f["shift_px"], f["sigma_px"]) / focal[f["view"]] for f in facts]))
 
 
 def turn_from_shifts(shifts: FloatArray) -> float:
@@ -96,9 +106,9 @@ def _covariance(rig: CameraRig, points: FloatArray, turn: float) -> FloatArray:
     return np.asarray(block_diag(*blocks))
 
 
-def _far_camera(name: str, axes: FloatArray, about: FloatArray) -> Camera:
+def _far_camera(name: str, axes: FloatArray, middle: FloatArray) -> Camera:
     K = np.diag([_FOCAL_PX, _FOCAL_PX, 1.0])
-    centre = about - axes[2] * _FAR_M
+    centre = middle - axes[2] * _FAR_M
     return Camera(Intrinsics(name, (65536, 65536), K, np.zeros(0), "none"), axes, -axes @ centre)
 
 

@@ -130,7 +130,7 @@ def solve_again(
         `neighbourhood`); then that of the whole take, then the reports.
 
     Args:
-        take: the take, unchanged but for its corrections and the settings of triangulation, motion and floor.
+        take: the take, unchanged but for its corrections and the settings of triangulation and motion.
         out: folder of the last solve's results.
         progress: told how far the work is; silent if None.
         on_solution: told where a solution is as soon as it is written, and whether it is that of the whole take.

@@ -14,7 +14,7 @@ import numpy as np
 
 from .config import HypothesisSettings, MotionSettings
 from .errors import DegenerateError, ModelError
-from .evidence import USUAL_TURN, Moments, about, made_views, started, turn_from_shifts, turned_as_unsure, widened
+from .evidence import Moments, about, made_views, started, turn_of_cameras, turned_as_unsure, widened
 from .geometry.reprojection import Rays, rays_from_keypoints
 from .hypotheses import LEAST_JOINTS, joints_of_flow, sample_bodies, seen_by_views, weighted_moments
 from .motion.estimate import estimate_motion
@@ -104,7 +104,8 @@ def motion_with_hypotheses(
     rays = rays_from_keypoints(rig, views, motion.min_score)
     drawn = _bodies(flow, raw, rays, wanted, hypothesis.hypothesis_samples, size)
     wanted &= np.isfinite(drawn.told.mean).all(axis=-1)
-    more_rig, more_views = made_views(rig, views, wanted, drawn.told, _turn_of_cameras(first, rig))
+    turn = turn_of_cameras(first.facts.get("camera_shifts", []), rig)
+    more_rig, more_views = made_views(rig, views, wanted, drawn.told, turn)
     start = started(raw, wanted, drawn.told)
     second = SolveReport(report.take)
     solved, path = estimate_motion(start, more_rig, more_views, motion, second)
@@ -118,16 +119,6 @@ def motion_with_hypotheses(
     solved = widened(solved, about(solved.xyz, told) if one else told.covariance)
     path = turned_as_unsure(path, solved, raw.joint_names)
     return solved if one else _sure(solved, motion.max_sigma_m), path, hypotheses
-
-
-def _turn_of_cameras(first: SolveReport, rig: CameraRig) -> float:
-    """How far the solve from the views alone found the cameras off, rad; the usual error where there was none."""
-    facts = first.facts.get("camera_shifts")
-    if not facts:
-        return USUAL_TURN
-    focal = {camera.name: float(camera.intrinsics.K[0, 0]) for camera in rig.cameras}
-    shifts = [np.hypot(fact["shift_px"], fact["sigma_px"]) / focal[fact["view"]] for fact in facts]
-    return turn_from_shifts(np.array(shifts))
 
 
 def _take_over(report: SolveReport, other: SolveReport, views: Sequence[str]) -> None:

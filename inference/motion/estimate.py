@@ -18,6 +18,7 @@ import numpy as np
 
 from ..config import MotionSettings
 from ..errors import DegenerateError, InputError
+from ..geometry.epipolar import focal_length
 from ..geometry.keypoint_noise import KeypointNoise
 from ..geometry.reprojection import Rays, rays_from_keypoints, squared_distances
 from ..geometry.triangulation import curvature_factor, keypoint_noise
@@ -127,7 +128,7 @@ def _tell(report: SolveReport, person: int, rig: CameraRig, told: _Told, setting
     if settings.contacts in ("soft", "locked"):
         feet = [{"person": person} | foot for foot in told.feet]
         report.facts["planted"] = report.facts.get("planted", []) + feet
-    focal = [float(np.sqrt(lens.K[0, 0] * lens.K[1, 1])) for lens in rig.lenses]
+    focal = [focal_length(camera) for camera in rig.cameras]
     for name, scale, shift, sigma in zip(rig.names, focal, *told.cameras, strict=True):
         fact = {"person": person, "view": name, "shift_px": shift * scale, "sigma_px": sigma * scale}
         report.facts["camera_shifts"] = [*report.facts.get("camera_shifts", []), fact]

@@ -35,7 +35,7 @@ _MOST_INDEPENDENT = (
     100.0  # frames' worth of information that a take of any length nears: what stands does so only about
 )
 _WILD, _LEAST_SHARED = 16.0, 1e-4  # squared sigmas of keypoints that do not count; correlation
-_USUAL_TURN = 5e-4  # rad: cameras of unstated accuracy are seldom much worse (Cauchy)
+USUAL_TURN = 5e-4  # rad: cameras of unstated accuracy are seldom much worse (Cauchy)
 _RIDGE = 1.0  # 1/m², for joints without views
 _SIZES = 2.0 ** np.arange(-5, 5)  # of offsets, in stated sigmas
 # rad, of cameras of unstated accuracy. A detector whose errors depend on the view looks like cameras that err by
@@ -383,7 +383,7 @@ def _posterior(standing: Standing, information: FloatArray, pull: FloatArray) ->
     costs = np.zeros(len(_TURNS))
     if (family == 1).any():
         costs = np.array([_evidence(matrix, right, _scale(family, offsets, turn))[0] for turn in _TURNS])
-        costs += np.log1p((_TURNS / _USUAL_TURN) ** 2)
+        costs += np.log1p((_TURNS / USUAL_TURN) ** 2)
         turns = _lowest(_TURNS, costs)
     candidates = [(1.0, turns)]
     if (family == 1).any():

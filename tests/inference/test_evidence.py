@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 
 from inference.config import MotionSettings, TriangulationSettings
-from inference.evidence import Moments, about, made_views, turn_from_shifts, turned_as_unsure
+from inference.evidence import Moments, about, made_views, turn_from_shifts, turn_of_cameras, turned_as_unsure
 from inference.geometry.rotation import exp
 from inference.geometry.triangulation import triangulate
 from inference.motion.estimate import estimate_motion
+from inference.motion.standing import USUAL_TURN
 from inference.types import CameraRig, Flag, Keypoints3D, Reason, SkeletonMotion, SolveReport
 from tests.synthetic import SCENES, make_scene, observe
 
@@ -58,6 +59,16 @@ def test_cameras_are_as_far_off_as_they_move_the_person(scene) -> None:
             apart = moved[:, :2] / moved[:, 2:] - own[:, :2] / own[:, 2:]
             shifts.append(np.sqrt((apart**2).sum(axis=-1).mean()))
     assert turn_from_shifts(np.array(shifts)) == pytest.approx(1e-3, rel=0.15)
+
+
+def test_pixels_of_a_stretched_picture_become_the_angle_that_they_were(scene) -> None:
+    """The motion multiplies what is normalised by the geometric mean of both focal lengths: 1000 and 2250 px."""
+    camera = scene.rig.cameras[0]
+    lens = replace(camera.intrinsics, K=np.diag([1000.0, 2250.0, 1.0]))
+    rig = CameraRig((replace(camera, intrinsics=lens),), np.zeros((6, 6)))
+    fact = {"view": camera.name, "shift_px": 3.0, "sigma_px": 4.0}
+    assert turn_of_cameras([fact], rig) == pytest.approx(turn_from_shifts(np.array([5 / 1500])))
+    assert turn_of_cameras([], rig) == USUAL_TURN
 
 
 def cross(vector: np.ndarray) -> np.ndarray:
