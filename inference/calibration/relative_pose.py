@@ -57,7 +57,10 @@ def relative_pose(
         return None
     cv2.setRNGSeed(_SEED)
     scale = 1.0 / sigma  # MAGSAC's thresholds are made for pixels
-    F, _ = cv2.findFundamentalMat(first * scale, second * scale, cv2.USAC_MAGSAC, _THRESHOLD_SIGMAS, 0.999, 2000)
+    try:
+        F, _ = cv2.findFundamentalMat(first * scale, second * scale, cv2.USAC_MAGSAC, _THRESHOLD_SIGMAS, 0.999, 2000)
+    except cv2.error:  # its own assertion, where no sample of the points gives a matrix: all within a few sigmas
+        return None
     if F is None or F.shape != (3, 3):
         return None
     unscale = np.diag([scale, scale, 1.0])

@@ -1,5 +1,6 @@
 """Two views: order of the views, cheirality, the Sampson distance and the guards."""
 
+import cv2
 import numpy as np
 import pytest
 
@@ -53,6 +54,18 @@ def test_sampson_is_the_distance_for_small_errors() -> None:
     E = np.cross(np.eye(3), np.array([-1.0, 0, 0]))
     distance = sampson(E, np.array([[0.2, 0.1]]), np.array([[-0.1, 0.1001]]))
     assert abs(distance[0]) == pytest.approx(1e-4 / np.sqrt(2))
+
+
+def test_points_within_a_few_sigmas_give_nothing() -> None:
+    """A poor detector that puts all joints in one place: OpenCV's estimator ends with an assertion of its own."""
+    rng = np.random.default_rng(6)
+    middles = np.array([[-2.0153929, 2.79686174], [-0.95470513, -4.32996297]])
+    spreads = np.array([[1.22772116, 1.60487584], [0.57569017, 1.29806822]])
+    first, second = (m + s * rng.normal(size=(60, 2)) for m, s in zip(middles, spreads, strict=True))
+    cv2.setRNGSeed(20)
+    with pytest.raises(cv2.error):  # if it no longer does, this test has nothing to say
+        cv2.findFundamentalMat(first, second, cv2.USAC_MAGSAC, 3.0, 0.999, 2000)
+    assert relative_pose(first, second, 1.0) is None
 
 
 def test_too_few_points_and_noise_give_nothing() -> None:
