@@ -10,8 +10,10 @@ import pytest
 import torch
 
 from training import train as command
-from training.trainer.checkpoint import FILE, read_checkpoint, write_weights
+from training.tasks.known import TASKS
+from training.trainer.checkpoint import FILE, load_weights, read_checkpoint, read_weights, write_weights
 from training.trainer.loop import Result, TrainingError
+from training.trainer.settings import read_config
 
 # detector_s: test_exporting.py, as a process of its own
 CONFIGS = ("detector_m", "person", "person_cpu", "detector_s_cpu", "flow", "spatial_uncertainty", "adapt", "flow_paper")
@@ -119,6 +121,19 @@ def test_a_person_detector_begins_with_the_backbone_of_a_keypoint_detector(tmp_p
     arguments = [str(tmp_path / "wide.toml"), "--out", str(tmp_path / "third"), "--backbone", str(start)]
     assert command.main(arguments) == 2
     assert "holds another architecture" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("name", "weights"),
+    [
+        ("detector_s_cpu", "inference/models/sightline_s.safetensors"),
+        ("person_cpu", "training/weights/sightline_person.safetensors"),
+    ],
+)
+def test_the_kept_weights_fit_the_config_that_goes_on_from_them(project_root, name, weights):
+    config = read_config(project_root / "training" / "configs" / f"{name}.toml", TASKS)
+    model = TASKS[config.system][config.task](config.tables, 1).model()
+    load_weights(model, read_weights(project_root / weights), weights)
 
 
 def test_weights_without_a_backbone_are_one_line(tmp_path, capsys):
