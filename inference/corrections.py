@@ -27,6 +27,8 @@ LIMBS: dict[str, tuple[str, ...]] = {
 }
 MOVE_SIGMA_PX = 2.0  # of a hand with a mouse, in the pixels of a picture 1,000 px wide
 PIN_SIGMA_M = 0.005
+_BEYOND = 10  # picture sizes from the picture's corner, within which a moved keypoint lies
+NEAREST_M = 0.1  # in front of a camera; nothing nearer to the only one can be pinned
 LASTS_S = 0.1  # how long a detector's error lasts, about: so far around a correction its neighbours are off alike
 
 
@@ -81,7 +83,8 @@ def corrected(
         The views.
 
     Raises:
-        InputError: a correction names a view, person, joint or time that is not there.
+        InputError: a correction names a view, person, joint or time that is not there, moves a keypoint far beyond
+            the picture, or pins a joint where the only camera cannot see it.
     """
     edits = [_Edit(view) for view in views]
     for correction in corrections:
@@ -90,10 +93,16 @@ def corrected(
             if correction.kind == PIN:
                 points = np.array(correction.place)[None]
                 depth = float((camera.R @ points[0] + camera.t)[2])
+                if len(edits) == 1 and depth < NEAREST_M:
+                    raise InputError(
+                        f"{correction.words}: it lies {depth:.2f} m in front of view {edit.view.view!r}, the only one, "
+                        f"which sees nothing nearer than {NEAREST_M:g} m; pin it where the person is, or remove the pin"
+                    )
                 if depth > 0:
                     sigma = correction.sigma_m * float(camera.intrinsics.K[0, 0]) / depth
                     edit.put(correction, frames, project(camera, points)[0], sigma)
             elif edit.view.view == correction.view:
+                _check_place(correction, camera.intrinsics.image_size)
                 edit.apply(correction, frames, camera.intrinsics.image_size[0])
     return tuple(edit.result() for edit in edits)
 
@@ -240,6 +249,18 @@ def _check(correction: Correction, views: Sequence[Keypoints2D]) -> None:
         raise InputError(f"{correction.words}: the take has no such view; it has {', '.join(known)}")
     if correction.kind in (MOVE, PIN, WRONG) and correction.joint is not None and correction.joint not in names:
         raise InputError(f"{correction.words}: the keypoints have no such joint; they have {', '.join(names)}")
+
+
+def _check_place(correction: Correction, size: tuple[int, int]) -> None:
+    """Refuse a keypoint so far outside its picture that nobody can have put it there."""
+    if correction.kind == MOVE and any(
+        not abs(at) <= _BEYOND * most for at, most in zip(correction.place, size, strict=True)
+    ):
+        x, y = correction.place
+        raise InputError(
+            f"{correction.words}: xy = [{x:g}, {y:g}] is far outside the picture of {size[0]} x {size[1]} px; "
+            "correct or remove it"
+        )
 
 
 def _frames(correction: Correction, times: FloatArray) -> BoolArray:

@@ -106,6 +106,9 @@ def test_no_correction_is_no_change(scene: Scene, views: tuple[Keypoints2D, ...]
         (Correction("move", 3, 0.1, 0.1, "cam01", "nose", (1.0, 1.0)), "person 3"),
         (Correction("move", 1, 0.1, 0.1, "cam09", "nose", (1.0, 1.0)), "no such view; it has cam01"),
         (Correction("pin", 1, 0.1, 0.1, None, "tail", (1.0, 1.0, 1.0)), "no such joint"),
+        (Correction("move", 1, 0.1, 0.1, "cam01", "nose", (1e9, 1.0)), "far outside the picture of 1920 x 1080 px"),
+        (Correction("move", 1, 0.1, 0.1, "cam01", "nose", (1.0, -10801.0)), "nose in view 'cam01' at 0.1 s: xy"),
+        (Correction("move", 1, 0.1, 0.1, "cam01", "nose", (1.0, float("inf"))), "far outside"),
         (Correction("wrong", 1, 7.0, 8.0, "cam01", "nose"), "no frame there"),
     ],
 )
@@ -114,6 +117,22 @@ def test_what_is_not_there_is_named(
 ) -> None:
     with pytest.raises(InputError, match=said):
         corrected(scene.rig, views, [correction])
+
+
+def test_the_only_camera_must_be_able_to_see_what_is_pinned(scene: Scene, views: tuple[Keypoints2D, ...]) -> None:
+    camera, time = scene.rig.cameras[0], scene.timestamps_s[3]
+    alone = CameraRig((camera,), np.zeros((6, 6)))
+    for depth in (-2.0, 0.0, 0.09):
+        pin = Correction("pin", 1, time, time, None, "nose", tuple(camera.centre + depth * camera.R[2]))
+        with pytest.raises(
+            InputError, match=f"'pin' of nose at {time:g} s: it lies .* m in front of view 'cam01', the only"
+        ):
+            corrected(alone, views[:1], [pin])
+        corrected(scene.rig, views, [pin])  # negative control: other views may see it
+    near = Correction("pin", 1, time, time, None, "nose", tuple(camera.centre + 0.11 * camera.R[2]))
+    assert corrected(alone, views[:1], [near])[0].xy[3, 0, scene.joint_names.index("nose")] == pytest.approx(
+        camera.intrinsics.K[:2, 2]
+    )
 
 
 def test_which_frames(scene: Scene, views: tuple[Keypoints2D, ...]) -> None:
