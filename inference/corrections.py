@@ -95,8 +95,8 @@ def corrected(
                 depth = float((camera.R @ points[0] + camera.t)[2])
                 if len(edits) == 1 and depth < NEAREST_M:
                     raise InputError(
-                        f"{correction.words}: it lies {depth:.2f} m in front of view {edit.view.view!r}, the only one, "
-                        f"which sees nothing nearer than {NEAREST_M:g} m; pin it where the person is, or remove the pin"
+                        f"{correction.words}: its depth in view {edit.view.view!r}, the only one, is {depth:.2f} m, "
+                        f"and must be at least {NEAREST_M:g} m; pin it where the person is, or remove the pin"
                     )
                 if depth > 0:
                     sigma = correction.sigma_m * float(camera.intrinsics.K[0, 0]) / depth

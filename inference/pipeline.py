@@ -6,7 +6,7 @@
     keypoints  find people and their 2D keypoints in every view                 detection, perception/
     cameras    solve where they stand, if no calibration says it                calibration/
     people     put the views on one clock, find who is who across them          clocks/, geometry/association
-               what a person corrected in the keypoints                         corrections
+               what a person corrected in the keypoints                         corrections, believed
     joints     triangulate every frame with covariance (the raw layer)          geometry/triangulation
     motion     one estimate over the whole sequence, one rigid skeleton         motion/estimate
                where too few views see a joint, sampled bodies beside them      unseen, hypotheses, evidence
@@ -28,6 +28,7 @@ from typing import Any
 import numpy as np
 from threadpoolctl import threadpool_limits
 
+from .believed import believed_corrections
 from .calibration.diagnosis import diagnose
 from .calibration.fit import SolvedCameras
 from .calibration.from_board import cameras_from_board
@@ -219,11 +220,13 @@ def _motion(
 ) -> tuple[Solution, tuple[Keypoints2D, ...]]:
     """From keypoints to the solution; and the keypoints as they were used."""
     rig = kept.rig
-    views = corrected(rig, kept.views, take.corrections)
+    unseen = (take.settings.motion.min_score, take.settings.unseen)
+    corrections = believed_corrections(rig, kept.views, take.corrections, unseen, take.height_m, report)
+    views = corrected(rig, kept.views, corrections)
     if take.corrections:
-        report.facts["corrections"] = len(take.corrections)
+        report.facts["corrections"] = len(corrections)
     on_floor = take.calibration.from_person or take.calibration.floor == "zero"
-    pins = pinned_points(views, take.corrections) if len(views) == 1 else None  # several views fix it by themselves
+    pins = pinned_points(views, corrections) if len(views) == 1 else None  # several views fix it by themselves
     with _stage(report, progress, "joints"), threadpool_limits(1):
         settings = take.settings.triangulation
         guessed = [view.keypoints is not None for view in take.views]
