@@ -86,7 +86,7 @@ def believed_corrections(
     if flat:
         report.warn(
             f"view {view.view}: sampled bodies lack the joint, so these pins hold it in the picture alone, not in "
-            f"depth: {_list(flat)}; pin the joint that it hangs on (wrist, ankle, nose)"
+            f"depth: {_list(flat)}; pin one beside it that they have (wrist, nose, ankle, hip)"
         )
     return tuple(each for each in corrections if not doubts.get(each))
 

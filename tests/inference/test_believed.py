@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +17,7 @@ from inference.errors import InputError
 from inference.files.corrections_toml import corrections_path, write_corrections
 from inference.pipeline import solve
 from inference.take import read_take
-from inference.types import CameraRig, Keypoints2D, Solution, SolveReport
+from inference.types import CameraRig, Flag, Keypoints2D, Reason, Solution, SolveReport
 from tests.keypoint_take import write_take
 from tests.synthetic import BASE, Scene, make_scene, observe
 
@@ -135,3 +136,22 @@ def test_one_bad_pin_leaves_a_take_of_one_view_as_it_was(tmp_path: Path) -> None
     index = good.solved.joint_names.index(WRIST)
     left, off = (float(np.linalg.norm(each.solved.xyz[12, 0, index] - wrist)) for each in (good, without))
     assert left < 0.6 * off, (left, off)  # negative control
+
+
+def test_a_pin_where_the_view_shows_too_little_leaves_the_bridge_standing(tmp_path: Path) -> None:
+    """Two joints in four frames: bodies before and after carry the wrist over; a pin there made it unobserved."""
+    scene = write_take(tmp_path, frames=45, cameras=1, noise=BASE)
+    for frame in range(16, 20):
+        path = tmp_path / "keypoints" / "cam01" / f"clip_{frame:012d}_keypoints.json"
+        told = json.loads(path.read_text())
+        rows = np.array(told["people"][0]["pose_keypoints_2d"]).reshape(-1, 3)
+        rows[2:] = 0
+        told["people"][0]["pose_keypoints_2d"] = rows.ravel().tolist()
+        path.write_text(json.dumps(told))
+    time = float(scene.timestamps_s[18])
+    place = tuple(map(float, scene.xyz[18, 0, scene.joint_names.index(WRIST)] + [0.15, 0.1, 0]))
+    write_corrections(corrections_path(tmp_path / "take.toml"), [Correction("pin", 1, time, time, None, WRIST, place)])
+    solution = solve(read_take(tmp_path / "take.toml"), tmp_path / "out")
+    wrist = solution.solved.joint_names.index(WRIST)
+    assert (solution.solved.flag[:, 0, wrist] == Flag.WEAK).all()
+    assert solution.solved.reason[18, 0, wrist] == Reason.BRIDGED
