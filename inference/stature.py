@@ -41,12 +41,13 @@ class Stature:
 
     height_m: float
     sigma: float  # share
+    told_by: tuple[str, ...] = ()  # what it rests on beside what is stated: "the floor", "what is pinned"
 
     def times(self, other: Stature) -> Stature:
         """Multiply two pieces of evidence that know nothing of each other."""
         ours, theirs = self.sigma**-2, other.sigma**-2
         mean = (ours * np.log(self.height_m) + theirs * np.log(other.height_m)) / (ours + theirs)
-        return Stature(float(np.exp(mean)), float((ours + theirs) ** -0.5))
+        return Stature(float(np.exp(mean)), float((ours + theirs) ** -0.5), self.told_by + other.told_by)
 
     def apart_from(self, other: Stature) -> float:
         """Return how many standard deviations two heights differ by."""
@@ -76,7 +77,7 @@ def by_floor(
         return None
     heights = np.log(tall[usable] * (camera[usable, None, 2] - _SOLE_M) / drop[usable])
     spread = float(np.hypot(np.median(heights.std(axis=1)), _FLOOR_SIGMA))
-    return Stature(float(np.exp(np.quantile(heights.mean(axis=1), _LOW))), spread)
+    return Stature(float(np.exp(np.quantile(heights.mean(axis=1), _LOW))), spread, ("the floor",))
 
 
 def by_pins(
@@ -96,7 +97,7 @@ def by_pins(
     sigma = np.hypot(heights.std(axis=1), sigma_m[frame, joint] / pinned)
     weight = sigma**-2 / (sigma**-2).sum()
     # Bodies of several frames are wrong alike: many pins are no surer than the surest of them.
-    return Stature(float(np.exp(weight @ heights.mean(axis=1))), float(max(sigma.min(), 1e-3)))
+    return Stature(float(np.exp(weight @ heights.mean(axis=1))), float(max(sigma.min(), 1e-3)), ("what is pinned",))
 
 
 def stature_weights(

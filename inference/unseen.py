@@ -262,20 +262,18 @@ def _warn_of_guesses(report: SolveReport, raw: Keypoints3D, size: BodySize, stat
     """Say of whom no view confirms what another one shows."""
     one = raw.flag.shape[1] == 1
     height = "the height_m of the take" if size.height_m and one else "a grown person's height, for want of one"
-    others = [", the floor"] if size.on_floor else []
-    others += [", what is pinned"] if size.pins and np.isfinite(size.pins[0]).any() else []
     for person in np.flatnonzero(~raw.observed.any(axis=(0, 2))):
         found, before = statures[person], stated(size.height_m if one else None)
         report.warn(
             f"person {person + 1}: no two views agree on a joint, so the pose rests on what bodies usually do and the "
-            f"distance on {height}{''.join(others)}"
-            + ("; state height_m under [take]" if one and not size.height_m and not others else "")
+            f"distance on {', '.join((height, *found.told_by))}"
+            + ("; state height_m under [take]" if one and not size.height_m and not found.told_by else "")
         )
-        if others and found.apart_from(before) > _DOUBTED:
+        if found.told_by and found.apart_from(before) > _DOUBTED:
             report.warn(
-                f"person {person + 1}: {' and '.join(each.lstrip(', ') for each in others)} would make the body "
-                f"{found.height_m:.2f} m tall, against {before.height_m:.2f} m by {height}: check the floor, the pins "
-                "and the height"
+                f"person {person + 1}: {' and '.join(found.told_by)} would make the body "
+                f"{found.height_m:.2f} m tall, against {before.height_m:.2f} m by {height}: check "
+                f"{' and '.join(found.told_by)} and the height"
             )
 
 

@@ -61,5 +61,7 @@ def test_evidence_multiplies() -> None:
     found = stated(None).times(Stature(1.87, 0.03))
     assert found.sigma == pytest.approx((1 / 0.0036 + 1 / 0.0009) ** -0.5)
     assert np.log(found.height_m) == pytest.approx((np.log(1.70) + 4 * np.log(1.87)) / 5)
+    floor = Stature(1.8, 0.1, ("the floor",))
+    assert stated(1.6).times(floor).times(stated(None)).told_by == ("the floor",)
     assert stated(1.6) == Stature(1.6, 0.03)
     assert Stature(1.7, 0.03).apart_from(Stature(1.7 * np.exp(0.1), 0.04)) == pytest.approx(2.0)

@@ -13,7 +13,7 @@ from inference.geometry.rotation import exp
 from inference.geometry.triangulation import triangulate
 from inference.perception.detector import load_detector
 from inference.stature import BodySize
-from inference.types import CameraRig, Flag, Hypotheses3D, Keypoints2D, Keypoints3D, Reason, SolveReport
+from inference.types import Camera, CameraRig, Flag, Hypotheses3D, Keypoints2D, Keypoints3D, Reason, SolveReport
 from inference.unseen import motion_with_hypotheses
 from tests.synthetic import SCENES, Scene, coverage, make_scene, observe
 
@@ -129,6 +129,34 @@ def test_one_view_takes_its_scale_from_the_floor() -> None:
     assert found[0][0] == pytest.approx(1.70) and found[1][0] == pytest.approx(1.86, rel=0.04)
     assert found[1][1] < 0.8 * found[0][1]
     assert "the floor" in found[1][2] and "the floor" not in found[0][2]
+
+
+def warnings_of_one_view(scene: Scene, camera: Camera, size: BodySize) -> list[str]:
+    rig, views = CameraRig((camera,), np.zeros((6, 6))), list(observe(scene, SCENES["base"], seed=11))[:1]
+    raw, report = triangulate(rig, views, TriangulationSettings()), SolveReport("dance")
+    motion_with_hypotheses(raw, rig, views, (MotionSettings(), HypothesisSettings()), size, report)
+    return report.warnings
+
+
+def test_a_floor_that_says_nothing_is_not_named() -> None:
+    """Seen from 0.1 m above the floor a nearer body looks the same; from 1.2 m and more it does not."""
+    scene = make_scene(frames=8, cameras=4, fps=12.0, seed=1)
+    camera = scene.rig.cameras[0]
+    low = replace(camera, t=camera.t + camera.R @ [0, 0, camera.centre[2] - 0.1])
+    assert low.centre[2] == pytest.approx(0.1)
+    (warning,) = warnings_of_one_view(scene, low, BodySize(on_floor=True))
+    assert "the floor" not in warning and warning.endswith("state height_m under [take]")
+    (warning, *_) = warnings_of_one_view(scene, camera, BodySize(on_floor=True))  # negative control
+    assert "the floor" in warning and not warning.endswith("state height_m under [take]")
+
+
+def test_a_pin_tells_of_the_person_whom_it_is_on_alone() -> None:
+    scene = make_scene(frames=8, cameras=4, fps=12.0, seed=1, people=2)
+    joint = scene.joint_names.index("left_wrist")
+    pins, sigma = np.full((*scene.xyz.shape[:3], 3), np.nan), np.full(scene.xyz.shape[:3], np.nan)
+    pins[4, 1, joint], sigma[4, 1, joint] = scene.xyz[4, 1, joint], 0.005
+    told = warnings_of_one_view(scene, scene.rig.cameras[0], BodySize(pins=(pins, sigma)))
+    assert [("what is pinned" in warning) for warning in told if "no two views agree" in warning] == [False, True]
 
 
 def test_two_views_leave_no_joint_missing() -> None:
