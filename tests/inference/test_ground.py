@@ -1,6 +1,7 @@
 """Floor and contacts of a solve, and the world put on the floor where the take asks."""
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -71,6 +72,19 @@ def test_auto_puts_the_world_on_the_floor(tmp_path: Path) -> None:
     assert np.nanpercentile(heels, 10) == pytest.approx(0.03, abs=0.02)
     centres = np.array([camera.centre[2] for camera in solution.rig.cameras])
     np.testing.assert_allclose(centres, [c.centre[2] for c in circle_rig(3).cameras], atol=0.2)
+
+
+@pytest.mark.parametrize(
+    ("lift", "said"),
+    [(0.3, "stand 0.[23]. m above z = 0"), (-0.3, "stand 0.[23]. m below z = 0"), (0.1, None), (-0.1, None)],
+)
+def test_a_stated_floor_is_compared_with_the_feet(tmp_path: Path, lift: float, said: str | None) -> None:
+    write_walk(tmp_path, calibration='floor = "zero"', lift=lift)
+    solution, report = solved(tmp_path)
+    np.testing.assert_array_equal(solution.floor, [0, 0, 1, 0])  # stated is stated
+    told = [warning for warning in report["warnings"] if 'floor = "zero"' in warning]
+    assert len(told) == (said is not None)
+    assert all(re.search(said or "", warning) and "\n" not in warning for warning in told)
 
 
 def test_contacts_can_be_left_out(tmp_path: Path) -> None:
