@@ -194,13 +194,15 @@ def add_corrections(scene: bpy.types.Scene, added: Sequence[Correction]) -> None
         InputError: as there.
     """
     load_corrections(scene)
-    views = kept_keypoints(scene).views
+    kept = kept_keypoints(scene)
+    views = kept.views
     places = {_place(correction, views) for correction in added if correction.kind in (MOVE, PIN)}
     others = [(_correction(item), item.enabled) for item in listed(scene)]
-    kept = [(other, on) for other, on in others if other.kind not in (MOVE, PIN) or _place(other, views) not in places]
-    for correction in added:
-        frames_of(correction, views)
-    _store(scene, [*kept, *((correction, True) for correction in added)])
+    remaining = [
+        (other, on) for other, on in others if other.kind not in (MOVE, PIN) or _place(other, views) not in places
+    ]
+    corrected(kept.rig, views, added)  # refuses what does not fit
+    _store(scene, [*remaining, *((correction, True) for correction in added)])
     scene.sightline.correction_index = len(scene.sightline.corrections) - 1
 
 

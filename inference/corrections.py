@@ -28,6 +28,7 @@ LIMBS: dict[str, tuple[str, ...]] = {
 MOVE_SIGMA_PX = 2.0  # of a hand with a mouse, in the pixels of a picture 1,000 px wide
 PIN_SIGMA_M = 0.005
 _BEYOND = 10  # picture sizes from the picture's corner, within which a moved keypoint lies
+FARTHEST_M = 1e4  # from the origin, that a pin may lie
 NEAREST_M = 0.1  # in front of a camera; nothing nearer to the only one can be pinned
 LASTS_S = 0.1  # how long a detector's error lasts, about: so far around a correction its neighbours are off alike
 
@@ -244,6 +245,8 @@ def _check(correction: Correction, views: Sequence[Keypoints2D]) -> None:
     persons = views[0].xy.shape[1]
     if not 1 <= correction.person <= persons:
         raise InputError(f"{correction.words}: person {correction.person} is not one of the {persons} solved")
+    if correction.kind == PIN and not all(abs(at) <= FARTHEST_M for at in correction.place):
+        raise InputError(f"{correction.words}: {list(correction.place)} is not within {FARTHEST_M:g} m of the origin")
     known = [view.view for view in views]
     if correction.kind != PIN and correction.view not in known:
         raise InputError(f"{correction.words}: the take has no such view; it has {', '.join(known)}")

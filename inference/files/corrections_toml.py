@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..config import checked_table, nearest_key
-from ..corrections import DROP, KINDS, LIMBS, MOVE, PIN, PIN_SIGMA_M, SWAP, WRONG, Correction
+from ..corrections import DROP, FARTHEST_M, KINDS, LIMBS, MOVE, PIN, PIN_SIGMA_M, SWAP, WRONG, Correction
 from ..errors import InputError
 from .toml_text import parse_toml, read_text
 from .whole_file import replacing
@@ -27,7 +27,6 @@ _KEYS: dict[str, Any] = {
     "xyz": tuple[float, float, float],
     "sigma_m": float,
 }
-_FARTHEST_M = 1e4  # from the origin, that a pin may lie
 _NEEDED = {
     MOVE: ("view", "joint", "time", "xy"),
     WRONG: ("view", "start", "end"),
@@ -120,8 +119,8 @@ def _correction(raw: Any, where: str) -> Correction:
         raise InputError(f"{where}: sigma_m = {sigma:g} is out of range; it must lie in 0.0001 … 10")
     joint = values.get("limb") if kind == SWAP else values.get("joint")
     place = values.get("xyz" if kind == PIN else "xy", ())
-    if kind == PIN and not all(abs(number) <= _FARTHEST_M for number in place):
-        raise InputError(f"{where}: xyz = {list(place)} must lie within {_FARTHEST_M:g} m of the origin")
+    if kind == PIN and not all(abs(number) <= FARTHEST_M for number in place):
+        raise InputError(f"{where}: xyz = {list(place)} must lie within {FARTHEST_M:g} m of the origin")
     if not all(map(math.isfinite, place)):  # how far beyond its picture, `corrected` judges
         raise InputError(f"{where}: xy = {list(place)} must be finite pixels of the view")
     return Correction(kind, values.get("person", 1), start, end, values.get("view"), joint, place, sigma)

@@ -159,6 +159,14 @@ def test_what_does_not_fit_is_refused_and_changes_nothing(take, prepare, said):
     assert not fix().corrections and not told(take)
 
 
+def test_a_pin_out_of_this_world_is_refused_before_it_spoils_the_file(take):
+    fix().fix_joint = "nose"
+    bpy.context.scene.cursor.location = (0, 2e4, 0)
+    with pytest.raises(RuntimeError, match="not within 10000 m of the origin"):
+        bpy.ops.sightline.pin_joint(at="CURSOR")
+    assert not fix().corrections and not told(take)
+
+
 def test_nothing_to_fix_before_a_solve(registered, empty_scene):
     for name in ("mark_wrong", "drag_keypoints", "solve_again", "change_corrections"):
         assert not getattr(bpy.ops.sightline, name).poll()

@@ -105,6 +105,7 @@ def test_no_correction_is_no_change(scene: Scene, views: tuple[Keypoints2D, ...]
     [
         (Correction("move", 3, 0.1, 0.1, "cam01", "nose", (1.0, 1.0)), "person 3"),
         (Correction("move", 1, 0.1, 0.1, "cam09", "nose", (1.0, 1.0)), "no such view; it has cam01"),
+        (Correction("pin", 1, 0.1, 0.1, None, "nose", (1.0, 1e5, 1.0)), "nose at 0.1 s: .*not within 10000 m"),
         (Correction("pin", 1, 0.1, 0.1, None, "tail", (1.0, 1.0, 1.0)), "no such joint"),
         (Correction("move", 1, 0.1, 0.1, "cam01", "nose", (1e9, 1.0)), "far outside the picture of 1920 x 1080 px"),
         (Correction("move", 1, 0.1, 0.1, "cam01", "nose", (1.0, -10801.0)), "nose in view 'cam01' at 0.1 s: xy"),
