@@ -12,12 +12,13 @@ from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import numpy as np
-from scipy.linalg import get_blas_funcs, get_lapack_funcs
+from scipy.linalg import LinAlgError, get_blas_funcs, get_lapack_funcs, solveh_banded
 
 from ..shapes import FloatArray
 
 (_factorise,) = get_lapack_funcs(("potrf",), dtype=np.float64)
 _solve_triangular, _square, _multiply = get_blas_funcs(("trsm", "syrk", "gemm"), dtype=np.float64)
+_ASSEMBLED = 100  # blocks at a time, where all of them are needed
 _JITTER = 1e-12  # of the mean diagonal, where rounding leaves a pivot indefinite
 
 
@@ -76,6 +77,35 @@ def solve_stretches(
             carried = _eliminate(assemble(done, ahead), carried, rows)
             done = ahead
         yield _substitute(rows, start, stop, covariance)
+
+
+def solve_banded(
+    assemble: Callable[[int, int], Blocks],
+    bounds: list[tuple[int, int, int]],
+) -> Iterator[Stretch]:
+    """Solve a system of small blocks as one band matrix: what `solve_stretches` yields, at once and exactly."""
+    try:
+        solution = _banded(assemble, max(stop for _, stop, _ in bounds))
+    except LinAlgError:  # rounding: the other way mends a pivot
+        yield from solve_stretches(assemble, bounds, covariance=False)
+        return
+    for start, stop, _ in bounds:
+        yield Stretch(start, stop, solution[start:stop], None, None)
+
+
+def _banded(assemble: Callable[[int, int], Blocks], count: int) -> FloatArray:
+    """(K, m) solution of a system of K blocks."""
+    parts = [assemble(start, min(start + _ASSEMBLED, count)) for start in range(0, count, _ASSEMBLED)]
+    diagonal, below, right = (np.concatenate(part) for part in zip(*parts, strict=True))
+    size = right.shape[1]
+    bands = np.zeros((2 * size, count, size))  # lower storage: [row - column, column]
+    for column in range(size):
+        for row in range(column, size):
+            bands[row - column, :, column] = diagonal[:, column, row]
+        for row in range(size):
+            bands[size + row - column, :, column] = below[:, row, column]
+    bands = bands.reshape(2 * size, -1)
+    return solveh_banded(bands, right.ravel(), lower=True, check_finite=False).reshape(count, size)
 
 
 def _eliminate(

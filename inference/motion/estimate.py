@@ -438,7 +438,7 @@ def _with_covariance(person: _Person) -> tuple[FloatArray, FloatArray, FloatArra
 
     With it (S,) m² per axis, the median of that part of it that changes in time.
     """
-    problem, joints = person.problem, person.joints.copy()
+    problem, joints = person.problem, person.joints  # moved in place: nobody asks any more where they were
     first = person.sources.argmax(axis=1)
     second = person.sources.shape[1] - 1 - person.sources[:, ::-1].argmax(axis=1)
     covariance = np.empty((len(joints), len(first), 3, 3))

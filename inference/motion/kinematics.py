@@ -9,8 +9,6 @@ always smoothly in time.
 
 from __future__ import annotations
 
-import os
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -65,14 +63,10 @@ def nearest_rigid(
     check_shapes(rigid=(rigid, f"{len(lengths)}"))
     known = np.isfinite(xyz).all(axis=-1)
     moved = np.empty(xyz.shape)
-
-    def pull(start: int) -> None:
+    for start in range(0, len(xyz), _BLOCK):
         block = slice(start, start + _BLOCK)
         pulling = rigid & known[block, 1:] & known[block][:, skeleton.parents[1:]]
         moved[block] = _onto_lengths(skeleton, xyz[block], covariance[block], pulling, lengths)
-
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        list(pool.map(pull, range(0, len(xyz), _BLOCK)))
     return rigid_joints(skeleton, moved, lengths)
 
 

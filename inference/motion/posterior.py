@@ -18,13 +18,14 @@ from ..geometry.keypoint_noise import whitened_residuals
 from ..geometry.reprojection import PointRays, Rays, residual
 from ..geometry.triangulation import robust_weight
 from ..shapes import FloatArray, IntArray
-from .block_tridiagonal import Blocks, Stretch, solve_stretches
+from .block_tridiagonal import Blocks, Stretch, solve_banded, solve_stretches
 from .splines import ORDER, Spline, fitted_coefficients, spline_basis
 
 _BLOCK = ORDER - 1  # coefficients per block of the system, and knot intervals per cell: a cell touches two blocks
 _STRETCH = 40  # cells solved at a time
 _LOOK_AHEAD = 8  # cells that a stretch looks ahead
 _LONGEST_LOOK_AHEAD = 60  # cells, where a joint is hidden when a stretch ends
+_FEW = 2  # joints that are solved as a band matrix over the whole take: blocks as small are slower
 _LOOSE_M = 1.0  # a bone of this sigma says nothing
 _DAMPING = 1e-2  # 1/m²: coefficients without any information move by less than metres
 # Places of the coefficients' couplings in a block row: rows i, columns j of the diagonal block, then of the one below.
@@ -105,8 +106,12 @@ def steps(
     bounds = _bounds(problem, spline, cells)
     edges = np.searchsorted(spline.first // _BLOCK, np.arange(cells + 1))
     count = problem.shape[1]
+    blocks = [(a, b + 1, c + 1) for a, b, c in bounds]
     solutions = [
-        solve_stretches(system.blocks, [(a, b + 1, c + 1) for a, b, c in bounds], covariance) for system in systems
+        solve_stretches(system.blocks, blocks, covariance)
+        if covariance or len(system.pairs.joints) > _FEW
+        else solve_banded(system.blocks, blocks)
+        for system in systems
     ]
     for (start, stop, _), *parts in zip(bounds, *solutions, strict=True):
         frames = slice(edges[start], edges[stop])

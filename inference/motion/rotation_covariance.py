@@ -8,8 +8,6 @@ its error enters with the share that the guess has.
 
 from __future__ import annotations
 
-import os
-from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 import numpy as np
@@ -68,14 +66,10 @@ def rotation_covariance(
     frames = np.arange(len(joints))
     at = np.unique(np.append(frames[:: every if sure.all() else 1], frames[-1:]))
     found = np.empty((len(at), count, 3, 3))
-
-    def propagate(start: int) -> None:
+    for start in range(0, len(at), _BLOCK):
         part = at[start : start + _BLOCK]
         safe = np.where(known[part, :, None, None], covariance[part], 0.0)
         found[start : start + _BLOCK] = _propagated(skeleton, joints[part], root[part], local[part], safe, sources)
-
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        list(pool.map(propagate, range(0, len(at), _BLOCK)))
     result = interpolated(found, at, len(frames)) if len(at) < len(frames) else found
     result[~sure] = np.nan
     return result

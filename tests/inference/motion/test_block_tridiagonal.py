@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from inference.motion.block_tridiagonal import Blocks, solve_stretches
+from inference.motion.block_tridiagonal import Blocks, solve_banded, solve_stretches
 
 
 def _random_system(blocks: int = 12, size: int = 4) -> tuple[Blocks, np.ndarray]:
@@ -45,6 +45,15 @@ def test_only_one_triangle_is_read() -> None:
     assert part.inverse is None
 
 
+def test_one_band_matrix_is_the_dense_solution_whatever_the_stretches() -> None:
+    system, dense = _random_system()
+    upper = system._replace(diagonal=np.triu(system.diagonal))
+    solution = np.linalg.solve(dense, system.right.ravel()).reshape(12, 4)
+    for part in solve_banded(lambda a, b: _assemble(upper, a, b), [(0, 5, 6), (4, 12, 12)]):
+        np.testing.assert_allclose(part.solution, solution[part.start : part.stop], atol=1e-9)
+        assert part.inverse is None
+
+
 def test_cutting_the_future_off_changes_the_end_only() -> None:
     system, dense = _random_system()
     cut = list(solve_stretches(lambda a, b: _assemble(system, a, b), [(0, 5, 6), (5, 12, 12)], False))
@@ -58,3 +67,5 @@ def test_an_indefinite_system_is_refused() -> None:
     bad = system._replace(diagonal=-system.diagonal)
     with pytest.raises(np.linalg.LinAlgError, match="positive definite"):
         list(solve_stretches(lambda a, b: _assemble(bad, a, b), [(0, 12, 12)], False))
+    with pytest.raises(np.linalg.LinAlgError, match="positive definite"):
+        list(solve_banded(lambda a, b: _assemble(bad, a, b), [(0, 12, 12)]))
