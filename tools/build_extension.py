@@ -24,7 +24,7 @@ sys.path.insert(0, str(ROOT))  # run as a script, this folder stands first on th
 from tools.dev import CONSTRAINTS, DevError, read_constraints, venv_python  # noqa: E402
 
 SHIPPED = ("__init__.py", "LICENSE", "NOTICE", "addon", "inference", "training")  # the last for Adapt to This Shoot
-LEFT_OUT = shutil.ignore_patterns("__pycache__", "*.pyc", "ruff.toml", "*.blend1")
+LEFT_OUT = shutil.ignore_patterns("__pycache__", "*.pyc", "ruff.toml", "*.blend1", "weights")  # of unfinished networks
 DETECTOR = "blazepose"
 PYTHONS = ("3.11", "3.13")  # of Blender 4.2 to 5.0, and of 5.1 and later
 

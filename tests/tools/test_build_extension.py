@@ -64,7 +64,8 @@ def test_no_wheels_zip_is_whole_and_valid(blender_command, blazepose_card, tmp_p
     assert f"inference/models/{blazepose_card.path.name}" in inside
     assert "inference/models/blazepose.LICENSE.txt" in inside
     assert not [n for n in inside if "__pycache__" in n or n.startswith(("tests", "tools", "."))]
-    assert "training/adapt.py" in inside
+    assert "training/adapt.py" in inside and "inference/models/sightline_s.safetensors" in inside
+    assert not [n for n in inside if "weights" in n]
 
 
 def test_valid_manifest_is_accepted(blender_command, small, tmp_path):
