@@ -26,7 +26,7 @@ if __name__ == "__main__":
 from inference.config import DetectionSettings  # noqa: E402  the checkout is on the path only now
 from inference.errors import InputError, SolveError  # noqa: E402
 from inference.files.solution import read_solution  # noqa: E402
-from inference.perception.card import find_card  # noqa: E402
+from inference.perception.card import BOX_KINDS, find_card  # noqa: E402
 from inference.perception.detector import Detector  # noqa: E402
 from inference.perception.session import Session  # noqa: E402
 from training.evaluation import (  # noqa: E402
@@ -86,6 +86,8 @@ def _boxes(options: argparse.Namespace) -> str:
     from training.box_evaluation import judged_boxes, labelled_pictures, pictures_of_videos
 
     card = find_card(options.card)
+    if card.kind not in BOX_KINDS:
+        raise InputError(f"model card {card.name!r} finds no boxes (kind {card.kind!r}): name a card of people's boxes")
     session = Session(card.path, options.provider)
     settings = DetectionSettings()
     detector = Detector(card, card, session, session, settings.min_person_score, settings.max_people)

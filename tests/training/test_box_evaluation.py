@@ -84,3 +84,8 @@ def test_boxes_lie_around_blazeposes_masks(shared_data, blazepose_card):
     assert inside.mean() > 0.9
     extent = np.nanmax(person.xy, axis=0) - np.nanmin(person.xy, axis=0)
     assert ((boxes[0, 2:] - boxes[0, :2]) < 1.5 * extent).all()
+
+
+def test_a_card_that_finds_no_boxes_is_one_line(capsys):
+    assert evaluate.main(["boxes", "sightline_s", "--video", "film.mp4"]) == 2
+    assert "finds no boxes (kind 'regression')" in capsys.readouterr().err

@@ -64,12 +64,13 @@ def test_the_mean_around_the_peak_has_no_bias_towards_the_centre(peak, bias_cell
     assert abs(off[0]) < 0.3
 
 
-def test_a_flat_map_lies_in_its_middle():
-    """Sums run over the w cells 0 … w − 1, not to w as the paper writes: 16 cells have their middle at 7.5."""
-    xy, _ = KeypointNetwork(SMALL, 1, (64, 64))._moments(torch.full((1, 1, 16, 16), 1 / 256))
-    maps = torch.full((16,), 1 / 16)
-    assert (maps * torch.arange(16)).sum() == 7.5
-    assert torch.isfinite(xy).all()
+@pytest.mark.parametrize("cell", [0, 15])
+def test_cells_are_counted_from_zero(cell: int):
+    """Sums run over the w cells 0 … w − 1, not to w as the paper writes, also at the edges."""
+    maps = torch.zeros((1, 1, 16, 16))
+    maps[..., cell, cell] = 1.0
+    xy, _ = KeypointNetwork(SMALL, 1, (64, 64))._moments(maps)
+    np.testing.assert_allclose(xy[0, 0], [4 * (cell + 0.5) - 0.5] * 2, atol=1e-4)
 
 
 def test_of_two_likely_places_it_takes_the_likelier_and_says_that_there_are_two():
