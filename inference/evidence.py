@@ -13,19 +13,17 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from scipy.linalg import block_diag
 
 from .geometry.epipolar import focal_length
 from .motion.kinematics import forward_kinematics
 from .motion.rotation_covariance import rotation_covariance
 from .motion.skeleton import joint_sources
-from .motion.standing import USUAL_TURN
+from .motion.standing import CENTRE, USUAL_TURN, unstated_cameras
 from .shapes import BoolArray, FloatArray
 from .types import Camera, CameraRig, Flag, Intrinsics, Keypoints2D, Keypoints3D, Reason, SkeletonMotion
 
 _FAR_M = 20.0  # of a made view from the middle of where samples stand
 _FOCAL_PX = 20_000.0
-_CENTRE = 0.5  # their centres err by so much of what the turn moves at the person's distance
 _NOTHING_M = 30.0  # sigma of what a made view does not tell
 
 
@@ -76,7 +74,11 @@ def made_views(
                 cameras.append(made_camera)
                 made.append(_told(made_camera, views[number], told, spread, whole if kind == "depth" else None))
     covariance = np.zeros((6 * len(cameras), 6 * len(cameras)))
-    real = rig.covariance if rig.covariance.any() else _covariance(rig, told.mean[wanted], turn)
+    real = rig.covariance
+    if not real.any():
+        poses = np.stack([camera.R for camera in rig.cameras]), np.stack([camera.t for camera in rig.cameras])
+        basis = unstated_cameras(*poses, told.mean[wanted])
+        real = turn**2 * basis @ basis.T
     covariance[: len(real), : len(real)] = real
     return CameraRig(tuple(cameras), covariance, rig.gauge), tuple(made)
 
@@ -91,19 +93,7 @@ def turn_of_cameras(facts: Sequence[Mapping[str, Any]], rig: CameraRig) -> float
 
 def turn_from_shifts(shifts: FloatArray) -> float:
     """Return how far cameras are off, rad, that move the person by so much in their pictures (V,), normalised."""
-    return float(np.sqrt((shifts**2).mean() / (2 * (1 + _CENTRE**2))))
-
-
-def _covariance(rig: CameraRig, points: FloatArray, turn: float) -> FloatArray:
-    """Covariance (6V, 6V) of cameras that turn by so much about their centres, which move by half as much."""
-    blocks = []
-    for camera in rig.cameras:
-        distance = float(np.median(np.linalg.norm(points - camera.centre, axis=-1)))
-        x, y, z = camera.t
-        across = np.array([[0, z, -y], [-z, 0, x], [y, -x, 0]])  # t turns with the camera
-        slope = np.block([[np.eye(3), np.zeros((3, 3))], [across, -_CENTRE * distance * camera.R]])
-        blocks.append(turn**2 * slope @ slope.T)
-    return np.asarray(block_diag(*blocks))
+    return float(np.sqrt((shifts**2).mean() / (2 * (1 + CENTRE**2))))
 
 
 def _far_camera(name: str, axes: FloatArray, middle: FloatArray) -> Camera:

@@ -20,7 +20,7 @@ from ..config import MotionSettings
 from ..errors import DegenerateError, InputError
 from ..geometry.epipolar import focal_length
 from ..geometry.keypoint_noise import KeypointNoise
-from ..geometry.reprojection import Rays, rays_from_keypoints, squared_distances
+from ..geometry.reprojection import Rays, rays_from_keypoints
 from ..geometry.triangulation import curvature_factor, keypoint_noise
 from ..shapes import BoolArray, FloatArray, IntArray
 from ..types import CameraRig, Flag, Keypoints2D, Keypoints3D, Skeleton, SkeletonMotion, SolveReport
@@ -30,7 +30,7 @@ from .flags import solved_flags
 from .limits import within_limits
 from .planting import PathErrors, Planted, plant, slides
 from .posterior import Problem, steps
-from .reading import Reading, Scaled, blocks
+from .reading import Reading, Scaled, block_distances
 from .rotation_covariance import rotation_covariance
 from .skeleton import anatomical, build_skeleton, joint_sources, mirrored_bones, rest_lengths
 from .smoothing import MEMORYLESS, interpolate, smooth_paths, white_surrogate
@@ -480,9 +480,8 @@ def _bridge(person: _Person, joints: FloatArray, covariance: FloatArray) -> None
     problem = person.problem
     shape = (len(problem.rays.R), *problem.shape)
     views = np.empty(shape, bool)
-    for frames, points in blocks(joints):
-        delta = squared_distances(problem.rays.take(points), joints[frames].reshape(-1, 3).T)
-        views[:, frames] = delta.reshape(shape[0], -1, shape[2]) < _WILD
+    for frames, delta in block_distances(problem.rays, joints):
+        views[:, frames] = delta < _WILD
     views &= problem.rays.seen.reshape(shape)
     factors = bridge_factors(joints, views.sum(axis=0) > 1, problem.times, problem.density)
     centres = -np.einsum("vji,vj->vi", problem.rays.R, problem.rays.t)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ..geometry.reprojection import PointRays, Rays
+from ..geometry.reprojection import PointRays, Rays, squared_distances
 from ..layouts import mirrored
 from ..shapes import BoolArray, FloatArray, IntArray
 from .standing import Standing, corrected
@@ -61,7 +61,7 @@ class Reading:
 
     def take(self, index: IntArray | slice) -> Rays:
         """Read some of the points."""
-        points = np.arange(*index.indices(self.seen.shape[1])) if isinstance(index, slice) else index
+        points = _numbers(index, self.seen.shape[1])
         joint = points % len(self.mirror)
         part = self.detected.take(index)
         if self.exchanged is not None and self.exchanged[:, index].any():
@@ -103,8 +103,12 @@ class Scaled:
 
     def take(self, index: IntArray | slice) -> Rays:
         """Some of the points."""
-        points = np.arange(*index.indices(self.seen.shape[1])) if isinstance(index, slice) else index
+        points = _numbers(index, self.seen.shape[1])
         return self.rays.take(index).scaled(self.variance[..., points % self.variance.shape[-1]])
+
+
+def _numbers(index: IntArray | slice, count: int) -> IntArray:
+    return np.arange(*index.indices(count)) if isinstance(index, slice) else index
 
 
 def mirror_joints(joint_names: Sequence[str]) -> IntArray:
@@ -120,3 +124,10 @@ def blocks(joints: FloatArray) -> Iterator[tuple[slice, slice]]:
     for start in range(0, frames, _BLOCK):
         stop = min(start + _BLOCK, frames)
         yield slice(start, stop), slice(start * count, stop * count)
+
+
+def block_distances(rays: PointRays, joints: FloatArray) -> Iterator[tuple[slice, FloatArray]]:
+    """Frames, and squared distances (V, n, J) of their keypoints from joints (T, J, 3), a block at a time."""
+    for frames, points in blocks(joints):
+        delta = squared_distances(rays.take(points), joints[frames].reshape(-1, 3).T)
+        yield frames, delta.reshape(len(delta), -1, joints.shape[1])

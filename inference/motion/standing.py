@@ -41,7 +41,7 @@ _SIZES = 2.0 ** np.arange(-5, 5)  # of offsets, in stated sigmas
 # rad, of cameras of unstated accuracy. A detector whose errors depend on the view looks like cameras that err by
 # degrees; cameras that may all turn by degrees carry the person away, which hardly any residual shows.
 _TURNS = 1e-4 * 2.0 ** np.arange(-1, 6.01, 0.5)
-_CENTRE = 0.5  # their centres err by so much of what the turn moves at the person's distance
+CENTRE = 0.5  # their centres err by so much of what the turn moves at the person's distance
 _LENGTH_M, _ASYMMETRY_M = 0.1, 0.004  # sigmas of a length's correction, and of left against right
 
 
@@ -117,7 +117,7 @@ def no_standing(
         values, vectors = np.linalg.eigh(camera_covariance)
         basis[poses, poses] = vectors * np.sqrt(np.maximum(values, 0))
     else:
-        basis[poses, poses] = _unstated_cameras(rays, joints)
+        basis[poses, poses] = unstated_cameras(rays.R, rays.t, joints)
     other = np.eye(bones)[mirror]
     basis[size - bones :, size - bones :] = _LENGTH_M * (np.eye(bones) + other) / 2 + _ASYMMETRY_M * (
         np.eye(bones) - other
@@ -137,14 +137,17 @@ def _median(values: FloatArray) -> FloatArray:
     return result
 
 
-def _unstated_cameras(rays: Rays, joints: FloatArray) -> FloatArray:
+def unstated_cameras(
+    R: FloatArray,  # (V, 3, 3)
+    t: FloatArray,  # (V, 3) m
+    points: FloatArray,  # (..., 3) m, of the person
+) -> FloatArray:
     """(6V, 6V) basis: cameras turn by 1 rad about their centres and move by what that is worth at the person."""
-    views = len(rays.R)
-    basis = np.zeros((6 * views, 6 * views))
-    for view, (R, t) in enumerate(zip(rays.R, rays.t, strict=True)):
-        distance = np.median(np.linalg.norm(joints.reshape(-1, 3) + R.T @ t, axis=-1))
-        cross = np.array([[0, -t[2], t[1]], [t[2], 0, -t[0]], [-t[1], t[0], 0]])
-        block = np.block([[np.eye(3), np.zeros((3, 3))], [-cross, -_CENTRE * distance * R]])
+    basis = np.zeros((6 * len(R), 6 * len(R)))
+    for view, (turned, moved) in enumerate(zip(R, t, strict=True)):
+        distance = np.median(np.linalg.norm(points.reshape(-1, 3) + turned.T @ moved, axis=-1))
+        cross = np.array([[0, -moved[2], moved[1]], [moved[2], 0, -moved[0]], [-moved[1], moved[0], 0]])
+        block = np.block([[np.eye(3), np.zeros((3, 3))], [-cross, -CENTRE * distance * turned]])
         basis[6 * view : 6 * view + 6, 6 * view : 6 * view + 6] = block
     return basis
 

@@ -15,7 +15,7 @@ import numpy as np
 from ..geometry.reprojection import PointRays, Rays, squared_distances
 from ..shapes import BoolArray, FloatArray, IntArray
 from .foot_lock import runs
-from .reading import Reading, blocks, mirror_joints
+from .reading import Reading, block_distances, blocks, mirror_joints
 
 _LIMBS = {
     "arm": ("shoulder", "elbow", "wrist", "index", "pinky", "thumb"),
@@ -117,9 +117,8 @@ def _far(rays: PointRays, joints: FloatArray, factor: FloatArray | float = 1.0) 
     """(V, T, J) whether a keypoint is seen and disagrees with its joint; factor (J,) on the squared distances."""
     shape = (len(rays.R), *joints.shape[:2])
     far = np.empty(shape, bool)
-    for frames, points in blocks(joints):
-        delta = squared_distances(rays.take(points), joints[frames].reshape(-1, 3).T)
-        far[:, frames] = delta.reshape(shape[0], -1, shape[2]) * factor > _FAR
+    for frames, delta in block_distances(rays, joints):
+        far[:, frames] = delta * factor > _FAR
     return far & rays.seen.reshape(shape)
 
 
