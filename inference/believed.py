@@ -14,6 +14,7 @@ import numpy as np
 from .config import HypothesisSettings
 from .corrections import PIN, Correction, corrected, frames_of
 from .errors import ModelError
+from .geometry.camera_path import centres_at
 from .geometry.reprojection import rays_from_keypoints
 from .hypotheses import LEAST_JOINTS, Sampled, Seen, joints_of_flow, sample_bodies, seen_by_views
 from .perception.pose_flow import load_flow
@@ -73,7 +74,8 @@ def believed_corrections(
     seen = _seen(rig, view, cells, min_score, flow.joint_names)
     drawn = sample_bodies(flow, seen, _SAMPLES, BodySize(height_m if view.xy.shape[1] == 1 else None), 0)
     tall = statures(drawn.bodies, flow.joint_names)
-    judged = _Judged(rig.cameras[0].centre, drawn, tall, height_m)
+    centres = centres_at(rig.cameras[0], view.timestamps_s[[frame for frame, _ in cells]])
+    judged = _Judged(centres, drawn, tall, height_m)
     joints = {view.joint_names[j]: int(i) for i, j in zip(own, theirs, strict=True)}
     doubts = {pin: judged.doubt(number, pin, joints.get(pin.joint or "")) for number, pin in enumerate(pins)}
     wrong = [f"{_words(pin)} ({doubt})" for pin, doubt in doubts.items() if doubt]
@@ -100,7 +102,7 @@ def _seen(
 ) -> Seen:
     frames, persons = np.array(cells).T
     parts = {name: getattr(view, name)[frames, persons][:, None] for name in ("xy", "covariance", "score")}
-    part = replace(view, timestamps_s=np.arange(float(len(cells))), **parts)
+    part = replace(view, timestamps_s=view.timestamps_s[frames], **parts)
     rays = rays_from_keypoints(rig, (part,), min_score)
     return seen_by_views(rays, len(cells), view.joint_names, flow_names)
 
@@ -108,8 +110,8 @@ def _seen(
 class _Judged:
     """Bodies sampled in the frames of pins."""
 
-    def __init__(self, camera: FloatArray, drawn: Sampled, tall: FloatArray, height_m: float | None) -> None:
-        self.camera, self.drawn, self.tall = camera, drawn, tall
+    def __init__(self, centres: FloatArray, drawn: Sampled, tall: FloatArray, height_m: float | None) -> None:
+        self.centres, self.drawn, self.tall = centres, drawn, tall  # (N, 3) m of the camera at each pin
         self.least_m, self.most_m = _LEAST_M, _MOST_M
         if height_m:
             self.least_m = min(_LEAST_M, (1 - _OF_STATED) * height_m)
@@ -120,10 +122,11 @@ class _Judged:
         mean = self.drawn.mean[number]
         if not np.isfinite(mean).all():
             return f"the view shows fewer than {LEAST_JOINTS} joints in this frame"
-        away = np.array(pin.place) - self.camera
+        camera = self.centres[number]
+        away = np.array(pin.place) - camera
         ray = away / np.linalg.norm(away)
         near = mean if joint is None else mean[joint]
-        beside = float(np.linalg.norm(np.cross(near - self.camera, ray), axis=-1).min())
+        beside = float(np.linalg.norm(np.cross(near - camera, ray), axis=-1).min())
         if beside > _BESIDE_M:
             return f"{beside:.1f} m beside what the view shows"
         if joint is None:
@@ -131,7 +134,7 @@ class _Judged:
         pins, sigma = np.full((1, len(mean), 3), np.nan), np.full((1, len(mean)), np.nan)
         pins[0, joint], sigma[0, joint] = pin.place, pin.sigma_m
         row = slice(number, number + 1)
-        found = by_pins(self.drawn.bodies[row].astype(float), self.tall[row], self.camera[None], pins, sigma)
+        found = by_pins(self.drawn.bodies[row].astype(float), self.tall[row], camera[None], pins, sigma)
         if found is None:
             return ""
         low, high = (found.height_m * np.exp(sign * found.sigma) for sign in (-1, 1))

@@ -2,27 +2,31 @@
 
 from __future__ import annotations
 
-import dataclasses
 import difflib
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from .errors import CalibrationError, InputError
 from .files.calibration import read_calibration, read_lenses
 from .files.camera_table import Calibration, CameraFile, find_name
+from .geometry.camera_path import on_clock
 from .image_fit import image_fit
 from .shapes import FloatArray
 from .take import CalibrationSource, Take, View
 from .types import Camera, CameraRig, Intrinsics
+from .views import OpenedView
 
 _EXACT_GAUGE = "the calibration file's own world; how far the cameras are off is not stated"
 UNSCALED_GAUGE = "the calibration file's own world, whose scale comes from the person"  # provisional until then
 _TRUSTED_GAUGE = "the calibration file's own world; every camera is free by the stated sigmas"
 
 
-def rig_for_take(take: Take, sizes: Mapping[str, tuple[int, int]]) -> tuple[CameraRig, list[str]]:
+def rig_for_take(
+    take: Take, sizes: Mapping[str, tuple[int, int]], clocks: Mapping[str, Callable[[FloatArray], FloatArray]] = {}
+) -> tuple[CameraRig, list[str]]:
     """Read the calibration of a take and bring its cameras into the views' own pixels.
 
     Convention:
@@ -34,9 +38,10 @@ def rig_for_take(take: Take, sizes: Mapping[str, tuple[int, int]]) -> tuple[Came
         take: the take; its calibration names a file.
         sizes: (width, height) px of the views' pictures by view name; a view that is missing has the
             calibrated size.
+        clocks: by view name, what gives the times (K,) s of pictures (K,) of its video; for cameras that move.
 
     Returns:
-        The rig, and warnings.
+        The rig, and warnings; cameras that move do so on their views' own clocks.
 
     Raises:
         InputError: names or sizes do not match; the message names the view and what there is instead.
@@ -65,6 +70,12 @@ def rig_for_take(take: Take, sizes: Mapping[str, tuple[int, int]]) -> tuple[Came
             raise InputError(f"views {used[name]!r} and {view.name!r} both mean camera {name!r} of {source.path}")
         used[name] = view.name
         camera = _with_lens(calibration.cameras[name], lenses, name)
+        if name in calibration.paths:
+            if view.name not in clocks:
+                raise InputError(
+                    f"view {view.name!r}: its camera moves, and only a solve knows when; leave it out here"
+                )
+            camera = replace(camera, path=calibration.paths[name].in_time(clocks[view.name]))
         if view.fit != "exact" and find_name(view.name, dict.fromkeys(assumed)) is not None:
             raise InputError(
                 f'view {view.name!r}: fit = "{view.fit}" cannot be, its calibration does not state a picture size; '
@@ -74,6 +85,38 @@ def rig_for_take(take: Take, sizes: Mapping[str, tuple[int, int]]) -> tuple[Came
     covariance = stated_covariance(cameras, source)
     gauge = _TRUSTED_GAUGE if covariance.any() else _EXACT_GAUGE
     return CameraRig(tuple(cameras), covariance, gauge if calibration.has_scale else UNSCALED_GAUGE), warnings
+
+
+def rig_on_clock(rig: CameraRig, opened: Sequence[OpenedView], times_s: FloatArray) -> CameraRig:
+    """Bring cameras that move from their views' clocks to the take's.
+
+    Args:
+        rig: the cameras, on their views' own clocks.
+        opened: the views, in step.
+        times_s: (T,) of the solve.
+
+    Returns:
+        The rig.
+
+    Raises:
+        InputError: a view runs while its camera's poses are not known.
+    """
+    cameras = []
+    for camera, item in zip(rig.cameras, opened, strict=True):
+        camera = on_clock(camera, item.offset_s, item.drift_ppm)
+        if camera.path is not None:
+            begin, end = camera.path.times_s[[0, -1]]
+            runs = item.on_take_clock(item.span_s)
+            needed = times_s[(times_s >= runs[0]) & (times_s <= runs[1])]
+            step = 1.0 / item.fps
+            if len(needed) and (needed[0] < begin - step or needed[-1] > end + step):
+                raise InputError(
+                    f"view {item.name!r}: its camera moves, and its poses are known from {begin:.2f} s to {end:.2f} s "
+                    f"of the take, but the view is used from {needed[0]:.2f} s to {needed[-1]:.2f} s; give poses for "
+                    "all of it, or set start and end of the take"
+                )
+        cameras.append(camera)
+    return replace(rig, cameras=tuple(cameras))
 
 
 def lenses_for_take(take: Take, sizes: Mapping[str, tuple[int, int]]) -> tuple[tuple[Intrinsics, ...], list[str]]:
@@ -150,7 +193,7 @@ def _turned_once(camera: Camera) -> Camera:
             distortion[8:12] = -s3, -s4, s1, s2
     turn = np.array([[0.0, -1.0, 0.0], [1.0, 0.0, 0.0], [0.0, 0.0, 1.0]])
     lens = Intrinsics(inner.name, (height, width), turned_K, distortion, inner.distortion_model)
-    return Camera(lens, turn @ camera.R, turn @ camera.t)
+    return camera.with_lens(lens).with_poses(lambda R, t: (turn @ R, t @ turn.T))
 
 
 def _second_lenses(take: Take, pictures: Mapping[str, tuple[int, int]], warnings: list[str]) -> CameraFile:
@@ -172,7 +215,7 @@ def _second_lenses(take: Take, pictures: Mapping[str, tuple[int, int]], warnings
 
 def _with_lens(camera: Camera, lenses: Mapping[str, Intrinsics], name: str) -> Camera:
     other = find_name(name, lenses)
-    return camera if other is None else Camera(lenses[other], camera.R, camera.t)
+    return camera if other is None else camera.with_lens(lenses[other])
 
 
 def _camera_name(view: str, calibration: Calibration, path: str) -> str:
@@ -196,8 +239,7 @@ def _in_video(camera: Camera, view: View, size: tuple[int, int] | None, quarters
         camera = turned(camera, quarters)
     inner = camera.intrinsics
     move = image_fit(view.fit, inner.image_size, size, f"view {view.name!r}: {what}")
-    lens = dataclasses.replace(inner, name=view.name, image_size=size, K=move.matrix(inner.K))
-    return Camera(lens, camera.R, camera.t)
+    return camera.with_lens(replace(inner, name=view.name, image_size=size, K=move.matrix(inner.K)))
 
 
 def _wider(size: tuple[int, int]) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +11,7 @@ import numpy as np
 from .errors import InputError
 from .files.anipose_toml import write_anipose_toml
 from .files.calibration import read_calibration, read_lenses
-from .files.camera_table import Distance, Size
+from .files.camera_table import Distance, FramePath, Size
 from .files.colmap import write_colmap
 from .files.easymocap import write_easymocap
 from .types import Camera
@@ -89,12 +89,17 @@ def convert_cameras(
             f"{source}: rotation_count of {', '.join(calibration.turns)} is lost: the cameras count in pictures as "
             "they were calibrated, not turned upright"
         )
-    return Converted(cameras, (*warnings, *_write(out, file_format, cameras)))
+    if calibration.paths and file_format != "toml":
+        raise InputError(
+            f"{source}: {', '.join(calibration.paths)} move, and {file_format} holds cameras that stand still; "
+            "write toml, or leave them out"
+        )
+    return Converted(cameras, (*warnings, *_write(out, file_format, cameras, calibration.paths)))
 
 
-def _write(out: Path, file_format: str, cameras: Sequence[Camera]) -> list[str]:
+def _write(out: Path, file_format: str, cameras: Sequence[Camera], paths: Mapping[str, FramePath]) -> list[str]:
     if file_format == "toml":
-        write_anipose_toml(out, cameras)
+        write_anipose_toml(out, cameras, paths)
         return []
     if file_format == "easymocap":
         return write_easymocap(out, cameras)

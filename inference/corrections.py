@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from .errors import InputError
+from .geometry.camera_path import camera_at
 from .geometry.projection import project
 from .layouts import mirrored
 from .shapes import BoolArray, FloatArray
@@ -92,8 +93,9 @@ def corrected(
         frames = frames_of(correction, views)
         for edit, camera in zip(edits, rig.cameras, strict=True):
             if correction.kind == PIN:
+                standing = camera_at(camera, float(edit.view.timestamps_s[frames.argmax()]))
                 points = np.array(correction.place)[None]
-                depth = float((camera.R @ points[0] + camera.t)[2])
+                depth = float((standing.R @ points[0] + standing.t)[2])
                 if len(edits) == 1 and depth < NEAREST_M:
                     raise InputError(
                         f"{correction.words}: its depth in view {edit.view.view!r}, the only one, is {depth:.2f} m, "
@@ -101,7 +103,7 @@ def corrected(
                     )
                 if depth > 0:
                     sigma = correction.sigma_m * float(camera.intrinsics.K[0, 0]) / depth
-                    edit.put(correction, frames, project(camera, points)[0], sigma)
+                    edit.put(correction, frames, project(standing, points)[0], sigma)
             elif edit.view.view == correction.view:
                 _check_place(correction, camera.intrinsics.image_size)
                 edit.apply(correction, frames, camera.intrinsics.image_size[0])

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from .geometry.camera_path import poses_at
 from .geometry.epipolar import focal_length
 from .motion.kinematics import forward_kinematics
 from .motion.rotation_covariance import rotation_covariance
@@ -25,6 +26,7 @@ from .types import Camera, CameraRig, Flag, Intrinsics, Keypoints2D, Keypoints3D
 _FAR_M = 20.0  # of a made view from the middle of where samples stand
 _FOCAL_PX = 20_000.0
 _NOTHING_M = 30.0  # sigma of what a made view does not tell
+_ALONG_X = np.array([[0.0, 0, 1], [0, 1, 0], [-1, 0, 0]])  # axes of a view that looks along a camera's -x axis
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,13 +66,9 @@ def made_views(
         if not own.any():
             continue
         middle = np.nanmean(told.mean[own], axis=0)
-        x, y, z = camera.R
-        for kind, axes, spread in (
-            ("depth", np.stack([z, y, -x]), own),
-            ("x", np.stack([x, y, z]), own & whole),
-        ):
+        for kind, axes, spread in (("depth", _ALONG_X, own), ("x", np.eye(3), own & whole)):
             if spread.any():
-                made_camera = _far_camera(f"{camera.name} ({kind})", axes, middle)
+                made_camera = _far_camera(f"{camera.name} ({kind})", camera, axes, middle)
                 cameras.append(made_camera)
                 made.append(_told(made_camera, views[number], told, spread, whole if kind == "depth" else None))
     covariance = np.zeros((6 * len(cameras), 6 * len(cameras)))
@@ -96,18 +94,24 @@ def turn_from_shifts(shifts: FloatArray) -> float:
     return float(np.sqrt((shifts**2).mean() / (2 * (1 + CENTRE**2))))
 
 
-def _far_camera(name: str, axes: FloatArray, middle: FloatArray) -> Camera:
+def _far_camera(name: str, camera: Camera, axes: FloatArray, middle: FloatArray) -> Camera:
+    """Return a camera far off with the axes (3, 3), given in those of the real camera, and turning as that one does."""
     K = np.diag([_FOCAL_PX, _FOCAL_PX, 1.0])
-    centre = middle - axes[2] * _FAR_M
-    return Camera(Intrinsics(name, (65536, 65536), K, np.zeros(0), "none"), axes, -axes @ centre)
+
+    def placed(R: FloatArray, _: FloatArray) -> tuple[FloatArray, FloatArray]:
+        return axes @ R, np.array([0.0, 0.0, _FAR_M]) - (axes @ R) @ middle
+
+    lens = Intrinsics(name, (65536, 65536), K, np.zeros(0), "none")
+    return camera.with_lens(lens).with_poses(placed)
 
 
 def _told(camera: Camera, like: Keypoints2D, told: Moments, where: BoolArray, height: BoolArray | None) -> Keypoints2D:
     """Keypoints of a made view: its x, and its y where ``height`` says so."""
-    place = told.mean @ camera.R.T + camera.t
+    R, t = (part[:, None, None] for part in poses_at(camera, like.timestamps_s))
+    place = (R @ told.mean[..., None])[..., 0] + t
     px_per_m = _FOCAL_PX / np.maximum(place[..., 2:], 1.0)
     xy = px_per_m * place[..., :2]
-    spread = px_per_m[..., None] ** 2 * (camera.R @ told.covariance @ camera.R.T)[..., :2, :2]
+    spread = px_per_m[..., None] ** 2 * (R @ told.covariance @ R.swapaxes(-1, -2))[..., :2, :2]
     alone = np.zeros_like(spread)
     alone[..., 0, 0] = spread[..., 0, 0]
     alone[..., 1, 1] = (px_per_m[..., 0] * _NOTHING_M) ** 2

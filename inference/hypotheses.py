@@ -32,12 +32,16 @@ class Seen:
 
     uv: FloatArray  # (N, V, J, 2) normalised, NaN = not seen
     covariance: FloatArray  # (N, V, J, 2, 2)
-    R: FloatArray  # (V, 3, 3) view from world
-    t: FloatArray  # (V, 3) m
+    R: FloatArray  # (N, V, 3, 3) view from world
+    t: FloatArray  # (N, V, 3) m
 
     def take(self, frames: IntArray | slice) -> Seen:
         """The same of some frames."""
-        return Seen(self.uv[frames], self.covariance[frames], self.R, self.t)
+        return Seen(self.uv[frames], self.covariance[frames], self.R[frames], self.t[frames])
+
+    def poses_of(self, view: IntArray) -> tuple[FloatArray, FloatArray]:
+        """(N, 3, 3) and (N, 3) of one view (N,) in every frame."""
+        return self.R[np.arange(len(view)), view], self.t[np.arange(len(view)), view]
 
     @property
     def counts(self) -> IntArray:
@@ -69,7 +73,7 @@ def seen_by_views(
     flow_names: tuple[str, ...],
 ) -> Seen:
     """Bring one person's keypoints onto the flow's joints."""
-    v = len(rays.R)
+    v = len(rays.seen)
     own, theirs = joints_of_flow(flow_names, names)
     parts = {key: getattr(rays, key).reshape(v, frames, len(names))[..., theirs] for key in Rays.PER_POINT}
     shape = (frames, v, len(flow_names))
@@ -81,7 +85,8 @@ def seen_by_views(
     place = np.where(seen[..., None], np.stack([parts["u"], parts["v"]], axis=-1), np.nan)
     uv[:, :, own] = np.moveaxis(place, 0, 1)
     covariance[:, :, own] = np.moveaxis(entries.reshape(*seen.shape, 2, 2), 0, 1)
-    return Seen(uv, covariance, rays.R, rays.t)
+    R, t = rays.take(np.arange(frames) * len(names)).poses
+    return Seen(uv, covariance, R.swapaxes(0, 1), t.swapaxes(0, 1))
 
 
 def sample_bodies(
@@ -120,7 +125,8 @@ def sample_bodies(
         bodies[frames] = _sampled(flow, seen.take(frames), samples, seed + start)
     single = (counts >= LEAST_JOINTS).sum(axis=1) == 1
     reference = counts.argmax(axis=1)
-    camera = ((-seen.t[reference][:, None]) @ seen.R[reference])[:, 0]
+    R, t = seen.poses_of(reference)
+    camera = (-t[:, None] @ R)[:, 0]
     tall = statures(bodies, flow.joint_names)
     stature = _stature(bodies, tall, camera, size, single, flow.joint_names)
     number = np.random.default_rng(seed).standard_normal(samples)
@@ -172,14 +178,14 @@ def weighted_moments(bodies: FloatArray, log_weight: FloatArray) -> tuple[FloatA
 def _sampled(flow: PoseFlow, seen: Seen, samples: int, seed: int) -> FloatArray:
     counts = seen.counts
     reference = counts.argmax(axis=1)
-    R, t = seen.R[reference], seen.t[reference]
-    rotation = seen.R[None] @ np.swapaxes(R, -1, -2)[:, None]  # view from reference
+    R, t = seen.poses_of(reference)
+    rotation = seen.R @ np.swapaxes(R, -1, -2)[:, None]  # view from reference
     place = rough_place(seen, reference, flow.prior)
     several = (counts >= LEAST_JOINTS).sum(axis=1) > 1
     wide = np.ones(seen.uv.shape[:-1])  # factor on each keypoint's variance: wild ones say little
     for last in [False] * _ROUNDS + [True]:
         world = ((place - t)[:, None] @ R)[:, 0]
-        anchor = np.einsum("vij,nj->nvi", seen.R, world) + seen.t
+        anchor = np.einsum("nvij,nj->nvi", seen.R, world) + seen.t
         share = np.where(several, _MORE_VIEWS if last else _ROUGH, _ONE_VIEW)
         sigma = share * np.linalg.norm(place, axis=-1)
         found = pose_gaussians(seen.uv, seen.covariance * wide[..., None, None], rotation, anchor, sigma, flow.prior)

@@ -35,7 +35,7 @@ from .calibration.from_board import cameras_from_board
 from .calibration.from_points import cameras_from_points
 from .calibration.from_take import lenses_of_views, refined_rig, rig_from_person
 from .calibration.person_scale import scaled_by_person
-from .cameras import rig_for_take
+from .cameras import rig_for_take, rig_on_clock
 from .clocks.view_clocks import views_in_step
 from .corrections import corrected, pinned_points
 from .detection import find_keypoints
@@ -97,6 +97,7 @@ def solve(take: Take, out: Path, progress: Progress | None = None, so_far: bool 
     with _stage(report, progress, "people"), threadpool_limits(1):
         opened = views_in_step(take, opened, rig, tracks, report)
         in_step = tracks_on_one_clock(take, opened, tracks)
+        rig = rig_on_clock(rig, opened, in_step[0].timestamps_s)
         rig = scaled_by_person(take, rig, in_step, report)
         doubt = check_calibration(take, rig, in_step, report)
         views = people_in_all_views(take, rig, in_step, report, doubt)
@@ -258,7 +259,8 @@ def cameras_of_views(take: Take, opened: list[OpenedView], report: SolveReport) 
         return cameras_from_board(take, opened, report)
     if take.calibration.points is not None:
         return cameras_from_points(take, opened, report)
-    rig, warnings = rig_for_take(take, {item.name: item.size for item in opened if item.size})
+    sizes = {item.name: item.size for item in opened if item.size}
+    rig, warnings = rig_for_take(take, sizes, {item.name: item.time_of_frame for item in opened})
     for warning in warnings:
         report.warn(warning)
     return SolvedCameras(rig)

@@ -8,7 +8,8 @@ A missing value is ``observed`` False **and** NaN.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from enum import IntEnum
 from pathlib import Path
 from typing import Any
@@ -78,21 +79,40 @@ class Intrinsics:
 
 
 @dataclass(frozen=True, eq=False)
+class CameraPath:
+    """Poses of a camera that moves. Between them its centre goes straight and it turns evenly."""
+
+    times_s: FloatArray  # (K,) rising; of the view's own clock as read, of the take's in a solve
+    R: FloatArray  # (K, 3, 3) camera from world
+    t: FloatArray  # (K, 3) m
+
+    def __post_init__(self) -> None:
+        for name in ("times_s", "R", "t"):
+            object.__setattr__(self, name, frozen(getattr(self, name)))
+        check_shapes(times_s=(self.times_s, "K"), R=(self.R, "K 3 3"), t=(self.t, "K 3"))
+        if not len(self.times_s) or not np.isfinite(self.times_s).all() or (np.diff(self.times_s) <= 0).any():
+            raise CalibrationError("the times of a moving camera's poses must be finite and rise")
+
+
+@dataclass(frozen=True, eq=False)
 class Camera:
-    """A lens with a pose in the world."""
+    """A lens with a pose in the world; one that moves has its pose at every time, and stands in its first."""
 
     intrinsics: Intrinsics
     R: FloatArray  # (3, 3) camera from world
     t: FloatArray  # (3,) m
+    path: CameraPath | None = None  # None: it stands still
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "R", frozen(self.R))
         object.__setattr__(self, "t", frozen(self.t).reshape(-1))
         check_shapes(R=(self.R, "3 3"), t=(self.t, "3"))
-        if not (np.isfinite(self.R).all() and np.isfinite(self.t).all()):
-            raise CalibrationError(f"camera {self.name!r}: the pose holds values that are not finite")
-        if np.abs(self.R @ self.R.T - np.eye(3)).max() > 1e-4 or np.linalg.det(self.R) < 0:
-            raise CalibrationError(f"camera {self.name!r}: R is not a rotation (not orthonormal, or mirrored)")
+        every = [(self.R[None], self.t[None])] + ([] if self.path is None else [(self.path.R, self.path.t)])
+        for R, t in every:
+            if not (np.isfinite(R).all() and np.isfinite(t).all()):
+                raise CalibrationError(f"camera {self.name!r}: the pose holds values that are not finite")
+            if np.abs(R @ R.swapaxes(-1, -2) - np.eye(3)).max() > 1e-4 or (np.linalg.det(R) < 0).any():
+                raise CalibrationError(f"camera {self.name!r}: R is not a rotation (not orthonormal, or mirrored)")
 
     @property
     def name(self) -> str:
@@ -101,8 +121,17 @@ class Camera:
 
     @property
     def centre(self) -> FloatArray:
-        """(3,) position of the camera in the world, m."""
+        """(3,) position of the camera in the world, m; the first of one that moves."""
         return -self.R.T @ self.t
+
+    def with_lens(self, lens: Intrinsics) -> Camera:
+        """The same camera with another lens."""
+        return replace(self, intrinsics=lens)
+
+    def with_poses(self, change: Callable[[FloatArray, FloatArray], tuple[FloatArray, FloatArray]]) -> Camera:
+        """The camera with all its poses changed alike; ``change`` is given R (..., 3, 3) and t (..., 3)."""
+        path = None if self.path is None else CameraPath(self.path.times_s, *change(self.path.R, self.path.t))
+        return Camera(self.intrinsics, *change(self.R, self.t), path)
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,7 +139,9 @@ class CameraRig:
     """All cameras of a take, in view order, in the pixels of the views' own videos."""
 
     cameras: tuple[Camera, ...]
-    covariance: FloatArray  # (6V, 6V): rotation vector (left-multiplied, camera axes, rad), then t (m); zeros = exact
+    # (6V, 6V): rotation vector (left-multiplied, camera axes, rad), then t (m); zeros = exact. A camera that moves
+    # carries its first pose's error along, like a crooked mount.
+    covariance: FloatArray
     gauge: str = "the calibration file's own world"
 
     def __post_init__(self) -> None:
@@ -127,6 +158,11 @@ class CameraRig:
     def lenses(self) -> tuple[Intrinsics, ...]:
         """The cameras without their poses, in order."""
         return tuple(camera.intrinsics for camera in self.cameras)
+
+    @property
+    def moving(self) -> tuple[str, ...]:
+        """Names of the cameras that move."""
+        return tuple(camera.name for camera in self.cameras if camera.path is not None)
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,7 +8,7 @@ import numpy as np
 
 from .geometry.rotation import multiply, quaternion_from_matrix
 from .shapes import FloatArray, check_shapes
-from .types import Camera, CameraRig, Hypotheses3D, Keypoints3D, SkeletonMotion, Solution
+from .types import CameraRig, Hypotheses3D, Keypoints3D, SkeletonMotion, Solution
 
 
 def on_the_floor(solution: Solution) -> Solution:
@@ -69,9 +69,8 @@ def _moved_rig(rig: CameraRig, rotation: FloatArray, shift: FloatArray) -> Camer
     cameras = []
     slopes = np.eye(6 * len(rig.cameras))
     for number, camera in enumerate(rig.cameras):
-        R = camera.R @ rotation.T
-        x, y, z = R @ shift
-        cameras.append(Camera(camera.intrinsics, R, camera.t - R @ shift))
+        cameras.append(camera.with_poses(lambda R, t: (R @ rotation.T, t - R @ rotation.T @ shift)))
+        x, y, z = camera.R @ rotation.T @ shift
         low = 6 * number
         slopes[low + 3 : low + 6, low : low + 3] = [[0, -z, y], [z, 0, -x], [-y, x, 0]]
     return CameraRig(tuple(cameras), slopes @ rig.covariance @ slopes.T, rig.gauge)

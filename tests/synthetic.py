@@ -16,11 +16,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from inference.geometry.camera_path import before_first_pose
 from inference.geometry.projection import project
 from inference.geometry.rotation import exp
 from inference.layouts import layout, mirrored
 from inference.shapes import BoolArray, FloatArray
-from inference.types import Camera, CameraRig, Intrinsics, Keypoints2D
+from inference.types import Camera, CameraPath, CameraRig, Intrinsics, Keypoints2D
 
 IMAGE_SIZE = (1920, 1080)
 FOCAL_PX = 1400.0
@@ -93,6 +94,25 @@ def circle_rig(cameras: int = 4, radius_m: float = 4.5, distortion: Sequence[flo
     return CameraRig(tuple(made), np.zeros((6 * cameras, 6 * cameras)))
 
 
+def moving_rig(rig: CameraRig, times: FloatArray, moving: Sequence[int] | None = None, seed: int = 0) -> CameraRig:
+    """Cameras (or some of them) on dollies and in hands: about 0.6 m to and fro, panning 10 degrees, shaking a little.
+
+    The path has a pose at every time; the error covariance is that of the rig.
+    """
+    rng = np.random.default_rng(seed)
+    cameras = list(rig.cameras)
+    for index in range(len(cameras)) if moving is None else moving:
+        camera = cameras[index]
+        phase, swing = rng.uniform(0, 2 * np.pi, (2, 3)), np.array([0.03, 0.17, 0.02])
+        slow = np.sin(2 * np.pi * 0.25 * times[:, None] + phase[0])
+        shake = 0.003 * np.sin(2 * np.pi * 5.0 * times[:, None] + phase[1])
+        R = exp(swing * slow + shake) @ camera.R
+        centre = camera.centre + slow[:, ::-1] * np.array([0.3, 0.3, 0.1])
+        t = -np.einsum("tij,tj->ti", R, centre)
+        cameras[index] = Camera(camera.intrinsics, R[0], t[0], CameraPath(times, R, t))
+    return replace(rig, cameras=tuple(cameras))
+
+
 def look_at(name: str, centre: FloatArray, target: FloatArray, distortion: Sequence[float]) -> Camera:
     """Return a camera at ``centre`` (m) that sees ``target`` in the middle of the picture, upright."""
     forward = (target - centre) / np.linalg.norm(target - centre)
@@ -111,7 +131,7 @@ def disturbed_rig(rig: CameraRig, rotation_deg: float, centre_m: float, seed: in
     for camera in rig.cameras:
         turn = exp(np.deg2rad(rotation_deg) * rng.normal(size=3)) @ camera.R
         centre = camera.centre + centre_m * rng.normal(size=3)
-        moved.append(Camera(camera.intrinsics, turn, -turn @ centre))
+        moved.append(Camera(camera.intrinsics, turn, -(turn @ centre)))
         blocks.append(pose_covariance(moved[-1], rotation_deg, centre_m))
     covariance = np.zeros_like(rig.covariance)
     if stated:
@@ -224,7 +244,7 @@ def observe(scene: Scene, noise: Noise = BASE, seed: int = 0) -> tuple[Keypoints
 
 
 def _observe_one(scene: Scene, camera: Camera, noise: Noise, rng: np.random.Generator) -> Keypoints2D:
-    xy = project(camera, scene.xyz)
+    xy = project(camera, before_first_pose(camera, scene.xyz, scene.timestamps_s))
     shape = xy.shape[:-1]
     xy = xy + noise.sigma_px * _memory_noise(rng, xy.shape, noise) + noise.offset_px * rng.normal(size=xy.shape[1:])
     xy = _swap_limbs(xy, scene.joint_names, noise.swaps, rng)

@@ -36,6 +36,8 @@ _UNITS = (
     (0.1, "a tenth of what they are read as (mm read as cm)"),
     (10.0, "ten times what they are read as (cm read as mm)"),
 )
+_CHECK = "check that the calibration belongs to these videos, and offset_s"
+_CHECK_MOVING = "check that the poses of the cameras that move count from the first frame of their videos, and offset_s"
 _SIZES = (0.5, 2 / 3, 0.75, 4 / 3, 1.5, 2.0)
 
 
@@ -48,6 +50,7 @@ class Diagnosis:
     remedy: str | None  # the mistake that would explain it, in words
     suspicious: bool
     height_m: float | None = None  # of the person, where it is the scale that is wrong
+    check: str = _CHECK  # what to look at where no mistake explains it
 
     @property
     def words(self) -> str:
@@ -59,7 +62,7 @@ class Diagnosis:
         parts = [f"the calibration does not fit the person (median distance from epipolar lines: {table})"]
         if self.worst:
             parts.append(f"view {self.worst} disagrees with the others")
-        parts.append(self.remedy or "check that the calibration belongs to these videos, and offset_s")
+        parts.append(self.remedy or self.check)
         return "; ".join(parts)
 
 
@@ -91,6 +94,8 @@ def diagnose(rig: CameraRig, views: Sequence[Keypoints2D]) -> Diagnosis | None:
         return _scale_diagnosis(rig, people, table)
     worst = _disagreeing(errors)
     name = None if worst is None else rig.names[worst]
+    if rig.moving:
+        return Diagnosis(table, name, None, True, check=_CHECK_MOVING)
     return Diagnosis(table, name, _remedy(rig, people, errors, worst), True)
 
 
@@ -114,15 +119,18 @@ def pair_errors(cameras: Sequence[Camera], people: Sequence[Keypoints2D]) -> Flo
         both = observations.seen[a] & observations.seen[b]
         if both.sum() >= _FEWEST and np.linalg.norm(cameras[a].centre - cameras[b].centre) > 1e-9:
             x, y = observations.rays[a][both], observations.rays[b][both]
-            errors[a, b] = errors[b, a] = min(float(np.nanmedian(_distance(cameras[a], cameras[b], x, y))), _WORST)
+            times = people[0].timestamps_s[observations.frame[np.nonzero(both)[0]]]
+            distance = _distance(cameras[a], cameras[b], x, y, times)
+            errors[a, b] = errors[b, a] = min(float(np.nanmedian(distance)), _WORST)
     return errors
 
 
-def _distance(first: Camera, second: Camera, x: FloatArray, y: FloatArray) -> FloatArray:
+def _distance(first: Camera, second: Camera, x: FloatArray, y: FloatArray, times_s: FloatArray) -> FloatArray:
     """(N,) larger of the two distances of rays from each other's epipolar lines, normalised coordinates."""
-    E = essential_matrix(first, second)
+    still = first.path is None and second.path is None
+    E = essential_matrix(first, second, None if still else times_s)
     x1, y1 = homogeneous(x), homogeneous(y)
-    line_y, line_x = x1 @ E.T, y1 @ E
+    line_y, line_x = (x1[:, None] @ E.swapaxes(-1, -2))[:, 0], (y1[:, None] @ E)[:, 0]
     shorter = np.minimum(np.linalg.norm(line_y[:, :2], axis=-1), np.linalg.norm(line_x[:, :2], axis=-1))
     return np.abs((y1 * line_y).sum(axis=-1)) / np.maximum(shorter, 1e-12)
 
@@ -185,8 +193,7 @@ def _with(cameras: Sequence[Camera], changed: dict[int, Camera]) -> tuple[Camera
 
 def _renamed(camera: Camera, like: Camera) -> Camera:
     """Return the camera under the other's name, for the other's video."""
-    lens = replace(camera.intrinsics, name=like.name, image_size=like.intrinsics.image_size)
-    return Camera(lens, camera.R, camera.t)
+    return camera.with_lens(replace(camera.intrinsics, name=like.name, image_size=like.intrinsics.image_size))
 
 
 def _changed(camera: Camera, change: Callable[[Camera], Camera]) -> Camera | None:

@@ -77,6 +77,9 @@ def refined_rig(take: Take, rig: CameraRig, views: Sequence[Keypoints2D], report
     """
     if not take.calibration.refine_cameras or take.calibration.from_person:
         return rig
+    if rig.moving:
+        report.warn(f"refine_cameras: {', '.join(rig.moving)} move, and only a rig that stands still is refined")
+        return rig
     try:
         found = refine_cameras(rig, views)
     except DegenerateError as problem:

@@ -10,7 +10,7 @@ import numpy as np
 from ..cameras import UNSCALED_GAUGE, stated_covariance
 from ..errors import DegenerateError
 from ..take import Take
-from ..types import Camera, CameraRig, Keypoints2D, SolveReport
+from ..types import CameraRig, Keypoints2D, SolveReport
 from .gauge import TYPICAL_HEIGHT_M
 from .observations import gather_observations
 from .self_calibration import typical_scale
@@ -27,8 +27,10 @@ def person_height(rig: CameraRig, people: Sequence[Keypoints2D]) -> float | None
         people: the same person in slot 0 of every view.
 
     Returns:
-        The height, from the lengths of limbs and torso; None where too little of the person is seen.
+        The height, from the lengths of limbs and torso; None where too little of the person is seen, or cameras move.
     """
+    if rig.moving:
+        return None
     observations = gather_observations(rig.lenses, people, _MOMENTS)
     R, t = np.stack([c.R for c in rig.cameras]), np.stack([c.t for c in rig.cameras])
     try:
@@ -56,7 +58,7 @@ def scaled_by_person(take: Take, rig: CameraRig, tracks: Sequence[Keypoints2D], 
             "cameras instead (distance_m and distance_between under [calibration])"
         )
     scale = take.height_m / height
-    cameras = tuple(Camera(camera.intrinsics, camera.R, scale * camera.t) for camera in rig.cameras)
+    cameras = tuple(camera.with_poses(lambda R, t: (R, scale * t)) for camera in rig.cameras)
     centres = np.stack([camera.centre for camera in cameras])
     widest = float(np.linalg.norm(centres[:, None] - centres[None], axis=-1).max())
     report.warn(

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from ..errors import InputError
 from ..keypoints import on_one_layout
 from ..take import Take
 from ..types import CameraRig, Keypoints2D, SolveReport
@@ -33,11 +34,19 @@ def views_in_step(
         The views, with the clocks that were found.
 
     Raises:
+        InputError: an offset is to be found, and a camera moves.
         DegenerateError: the motion does not determine an offset; the message names the view and what to do.
     """
     worst_px = take.settings.association.max_ray_error_px
     common = on_one_layout(tracks)
     given = [item.view.offset_s for item in opened]
+    if rig.moving:
+        unknown = [item.name for item in opened if item.view.offset_s is None]
+        if unknown:
+            raise InputError(
+                f'view {unknown[0]!r}: offset_s = "auto" is found from cameras that stand still, and '
+                f"{', '.join(rig.moving)} move; state offset_s"
+            )
     if any(offset is None for offset in given):
         found = synchronise(rig, common, given, worst_px)
         opened = [
@@ -55,7 +64,7 @@ def views_in_step(
             }
             for v, item in enumerate(opened)
         ]
-    if sum(offset is not None for offset in given) > 1:
+    if sum(offset is not None for offset in given) > 1 and not rig.moving:
         _warn_of_contradictions(opened, rig, common, report, worst_px)
     return opened
 

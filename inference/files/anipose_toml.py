@@ -6,6 +6,9 @@ One table per camera; ``rotation`` is a rotation vector or matrix world→camera
     caliscope                ``cam_id`` or ``port``, or [cameras.N]  m
     FreeMoCap 2              ``world_position``, board in mm      mm
     ours, caliscope's export, aniposelib, Pose2Sim                ``metadata.units``, else undeclared
+
+Ours alone: a camera that moves has ``path_frames`` (numbers of its video's pictures, from 0), ``path_rotations``
+(rotation vectors) and ``path_translations``; its ``rotation`` and ``translation`` are the first of them.
 """
 
 from __future__ import annotations
@@ -19,9 +22,21 @@ import cv2
 import numpy as np
 
 from ..errors import CalibrationError
+from ..geometry.rotation import log
 from ..shapes import FloatArray
 from ..types import Camera, Intrinsics
-from .camera_table import METRES, Calibration, CameraFile, Pose, image_size, lens, numbers, rotation_matrix
+from .camera_table import (
+    METRES,
+    Calibration,
+    CameraFile,
+    FramePath,
+    Pose,
+    frame_path,
+    image_size,
+    lens,
+    numbers,
+    rotation_matrix,
+)
 from .toml_text import parse_toml
 from .whole_file import replacing
 
@@ -62,6 +77,7 @@ def anipose_cameras(text: str, path: Path) -> CameraFile:
     lenses: dict[str, Intrinsics] = {}
     poses: dict[str, Pose] = {}
     turns: dict[str, int] = {}
+    paths: dict[str, FramePath] = {}
     for key, table in tables.items():
         name = _name(key, table)
         where = f"{path}: camera {name!r}"
@@ -71,7 +87,11 @@ def anipose_cameras(text: str, path: Path) -> CameraFile:
             warnings.append(f"{where} has no intrinsics yet: left out")
             continue
         lenses[name] = _lens(name, table, path)
-        if "rotation" in table and "translation" in table:
+        if "path_frames" in table:
+            frames, turns_by, moves = (table.get(f"path_{key}") for key in ("frames", "rotations", "translations"))
+            paths[name] = frame_path(frames, turns_by, moves, where)
+            poses[name] = (paths[name].R[0], paths[name].t[0])
+        elif "rotation" in table and "translation" in table:
             poses[name] = (
                 rotation_matrix(table["rotation"], f"{where}: rotation"),
                 numbers(table["translation"], (3,), f"{where}: translation"),
@@ -80,10 +100,10 @@ def anipose_cameras(text: str, path: Path) -> CameraFile:
         turns |= _turn(name, table, where)
     declared = _declared_units(raw, tables, native, path)
     warnings += _divided_distortion(lenses, path) + _lost_k3(lenses, declared, path)
-    return CameraFile(lenses, poses, declared, warnings=warnings, turns=turns)
+    return CameraFile(lenses, poses, declared, warnings=warnings, turns=turns, paths=paths)
 
 
-def write_anipose_toml(path: Path, cameras: Sequence[Camera]) -> None:
+def write_anipose_toml(path: Path, cameras: Sequence[Camera], paths: Mapping[str, FramePath] = {}) -> None:
     """Write cameras in the aniposelib dialect, in metres, with ``metadata.units = "m"``.
 
     Convention:
@@ -92,6 +112,7 @@ def write_anipose_toml(path: Path, cameras: Sequence[Camera]) -> None:
     Args:
         path: the ``.toml`` file; written whole or not at all.
         cameras: cameras with distinct names.
+        paths: of those that move, m; other tools read them as standing in their first pose.
 
     Raises:
         InputError: the folder cannot be written.
@@ -109,11 +130,22 @@ def write_anipose_toml(path: Path, cameras: Sequence[Camera]) -> None:
             f"rotation = {_listed(np.ravel(cv2.Rodrigues(np.asarray(camera.R))[0]))}",
             f"translation = {_listed(camera.t)}",
             f"fisheye = {'true' if inner.distortion_model == 'fisheye' else 'false'}",
+            *_path_lines(paths.get(camera.name)),
             "",
         ]
     lines += ["[metadata]", 'units = "m"', "adjusted = false", "error = 0.0", ""]
     with replacing(path) as temporary:
         temporary.write_text("\n".join(lines), encoding="utf-8")
+
+
+def _path_lines(path: FramePath | None) -> list[str]:
+    if path is None:
+        return []
+    return [
+        f"path_frames = {_listed(path.frames)}",
+        f"path_rotations = [{', '.join(_listed(row) for row in log(path.R))}]",
+        f"path_translations = [{', '.join(_listed(row) for row in path.t)}]",
+    ]
 
 
 def natural_order(text: str) -> tuple[Any, ...]:

@@ -82,8 +82,7 @@ def _camera_file(path: Path, sizes: Mapping[str, Size]) -> CameraFile:
         return _folder(path, sizes)
     head = _head(path)
     if head.startswith(_ZIP):
-        cameras = read_cameras(path).cameras
-        return CameraFile({c.name: c.intrinsics for c in cameras}, {c.name: (c.R, c.t) for c in cameras}, "m")
+        return _solved_cameras(path)
     if head.startswith(_PICKLE):
         return read_opencap(path)
     text = read_text(path, "calibration", CalibrationError)
@@ -101,6 +100,17 @@ def _camera_file(path: Path, sizes: Mapping[str, Size]) -> CameraFile:
     if begin.startswith("{") or (path.suffix.lower() != ".toml" and not _looks_like_toml(text)):
         raise CalibrationError(f"{path} has no format that can be read; supported: {SUPPORTED}")
     return anipose_cameras(text, path)
+
+
+def _solved_cameras(path: Path) -> CameraFile:
+    """Cameras of our own ``.npz``."""
+    rig = read_cameras(path)
+    if rig.moving:
+        raise CalibrationError(
+            f"{path}: {', '.join(rig.moving)} move, by the clock of the take that was solved; give the file that their "
+            "poses came from"
+        )
+    return CameraFile({c.name: c.intrinsics for c in rig.cameras}, {c.name: (c.R, c.t) for c in rig.cameras}, "m")
 
 
 def _folder(path: Path, sizes: Mapping[str, Size]) -> CameraFile:

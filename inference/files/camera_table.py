@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,8 +11,9 @@ import cv2
 import numpy as np
 
 from ..errors import CalibrationError
+from ..geometry.rotation import exp
 from ..shapes import FloatArray
-from ..types import Camera, Intrinsics
+from ..types import Camera, CameraPath, Intrinsics
 
 METRES = {"m": 1.0, "cm": 0.01, "mm": 0.001}
 _FARTHEST_UNDECLARED = 50.0  # median distance from the origin above which undeclared units cannot be metres
@@ -35,6 +36,36 @@ class Distance:
     metres: float
 
 
+@dataclass(frozen=True, eq=False)
+class FramePath:
+    """Poses of a camera that moves, by the number of the picture in its video."""
+
+    frames: FloatArray  # (K,) rising; the video's first picture is 0
+    R: FloatArray  # (K, 3, 3) camera from world
+    t: FloatArray  # (K, 3) in the file's unit
+
+    def scaled(self, factor: float) -> FramePath:
+        """The same in another unit."""
+        return FramePath(self.frames, self.R, self.t * factor)
+
+    def in_time(self, time_of_frame: Callable[[FloatArray], FloatArray]) -> CameraPath:
+        """The same by the view's own clock, given the times (K,) s of its pictures (K,)."""
+        return CameraPath(time_of_frame(self.frames), self.R, self.t)
+
+
+def frame_path(frames: Any, rotations: Any, translations: Any, where: str) -> FramePath:
+    """Return the poses of a moving camera from frames (K,), rotation vectors (K, 3) rad and t (K, 3).
+
+    Raises:
+        CalibrationError: other numbers, or frames that do not rise.
+    """
+    number = np.asarray(numbers(frames, None, f"{where}: path_frames"))
+    if not len(number) or (np.diff(number) <= 0).any():
+        raise CalibrationError(f"{where}: path_frames must be numbers of pictures that rise, at least one")
+    turns = numbers(rotations, (len(number), 3), f"{where}: path_rotations")
+    return FramePath(number, exp(turns), numbers(translations, (len(number), 3), f"{where}: path_translations"))
+
+
 @dataclass(frozen=True)
 class Calibration:
     """Cameras of a file, in metres, in the file's own world and pixels."""
@@ -45,6 +76,7 @@ class Calibration:
     turns: dict[str, int] = field(default_factory=dict)  # clockwise quarter turns that make a camera's image upright
     assumed_sizes: frozenset[str] = frozenset()  # lenses whose file states no picture size: it is that of the video
     has_scale: bool = True  # False: lengths are provisional until the person's height scales them
+    paths: dict[str, FramePath] = field(default_factory=dict)  # of cameras that move, m
 
 
 @dataclass(frozen=True)
@@ -58,6 +90,7 @@ class CameraFile:
     warnings: list[str] = field(default_factory=list)
     turns: dict[str, int] = field(default_factory=dict)
     assumed_sizes: frozenset[str] = frozenset()
+    paths: dict[str, FramePath] = field(default_factory=dict)  # of cameras that move; their poses are the first ones
 
     def in_metres(
         self,
@@ -114,7 +147,8 @@ class CameraFile:
             for (name, (R, t)), inner in zip(self.poses.items(), found.values(), strict=True)
             if inner is not None
         }
-        return Calibration(cameras, self.lenses, warnings, self.turns, self.assumed_sizes, scaled)
+        paths = {name: path.scaled(scale) for name, path in self.paths.items() if name in cameras}
+        return Calibration(cameras, self.lenses, warnings, self.turns, self.assumed_sizes, scaled, paths)
 
     def _scale_of(self, distance: Distance, source: str) -> float:
         """Metres per unit of the file that put two cameras where they were measured."""

@@ -16,6 +16,7 @@ from ..errors import CalibrationError, InputError, ShapeError
 from ..types import (
     DISTORTION_LENGTHS,
     Camera,
+    CameraPath,
     CameraRig,
     Hypotheses3D,
     Intrinsics,
@@ -174,6 +175,19 @@ def camera_arrays(rig: CameraRig, offset_s: Any, drift_ppm: Any) -> dict[str, An
         "camera_covariance": blocks,
         "camera_covariance_full": full,
         "gauge": np.array(rig.gauge),
+    } | _path_arrays(rig)
+
+
+def _path_arrays(rig: CameraRig) -> dict[str, Any]:
+    """Poses of the cameras that move, one after another: K rows of all together."""
+    paths = [(number, camera.path) for number, camera in enumerate(rig.cameras) if camera.path is not None]
+    if not paths:
+        return {}
+    return {
+        "camera_path_view": np.concatenate([np.full(len(path.times_s), number) for number, path in paths]),
+        "camera_path_times_s": np.concatenate([path.times_s for _, path in paths]),
+        "camera_path_R": np.concatenate([path.R for _, path in paths]),
+        "camera_path_t": np.concatenate([path.t for _, path in paths]),
     }
 
 
@@ -334,14 +348,26 @@ def _rig(arrays: Mapping[str, Any]) -> CameraRig:
     fields = [numbers(arrays, key) for key in ("image_size", "K", "distortion", "R", "t")]
     if {len(field) for field in (*fields, models)} != {len(names)}:
         raise ValueError("camera keys differ in their number of views")
-    cameras = []
+    cameras, paths = [], _paths(arrays)
     for name, model, size, K, distortion, R, t in zip(names, models, *fields, strict=True):
         length = {"none": 0, "fisheye": 4}.get(model, len(distortion))
         if model not in DISTORTION_LENGTHS or np.any(distortion[length:]):
             raise ValueError(f"camera {name!r}: distortion does not fit its model {model!r}")
         lens = Intrinsics(name, (int(size[0]), int(size[1])), K, distortion[:length], model)
-        cameras.append(Camera(lens, R, t))
+        cameras.append(Camera(lens, R, t, paths.pop(len(cameras), None)))
+    if paths:
+        raise ValueError("camera_path_view names a camera that is not there")
     return CameraRig(tuple(cameras), numbers(arrays, "camera_covariance_full"), str(arrays["gauge"]))
+
+
+def _paths(arrays: Mapping[str, Any]) -> dict[int, CameraPath]:
+    """Paths of the cameras that move, by the number of the view."""
+    if "camera_path_view" not in arrays:
+        return {}
+    owner, *parts = (numbers(arrays, f"camera_path_{key}") for key in ("view", "times_s", "R", "t"))
+    if {len(part) for part in parts} != {len(owner)}:
+        raise ValueError("the keys camera_path differ in their number of poses")
+    return {int(view): CameraPath(*(part[owner == view] for part in parts)) for view in np.unique(owner)}
 
 
 def _one_line(problem: BaseException) -> str:

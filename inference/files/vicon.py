@@ -20,7 +20,7 @@ from ..errors import CalibrationError
 from ..geometry.rotation import matrix_from_quaternion
 from ..shapes import FloatArray
 from ..types import Intrinsics
-from .camera_table import CameraFile, Pose, image_size, lens, numbers
+from .camera_table import CameraFile, FramePath, Pose, image_size, lens, numbers
 from .qualisys import Element, elements
 
 ROOT = "Cameras"
@@ -52,11 +52,12 @@ def read_vicon(text: str, path: Path) -> CameraFile:
         Lenses and poses; a lens whose distortion cannot be meant in px is left out, with a warning.
 
     Raises:
-        CalibrationError: not such a file, a camera that moves, or a broken camera.
+        CalibrationError: not such a file, or a broken camera.
     """
     cameras = _video_cameras(_cameras(elements(text, path), path))
     lenses: dict[str, Intrinsics] = {}
     poses: dict[str, Pose] = {}
+    paths: dict[str, FramePath] = {}
     warnings = [
         f"{path}: Vicon files are read as documented by others, without a real one to test on: check the overlays "
         "of the report before you trust the cameras"
@@ -69,14 +70,20 @@ def read_vicon(text: str, path: Path) -> CameraFile:
         if not frames:
             warnings.append(f"{where} is not calibrated (no KeyFrame): left out")
             continue
-        poses[name] = _pose(frames, where)
+        paths |= _path(name, frames, where)
+        poses[name] = (paths[name].R[0], paths[name].t[0]) if name in paths else _pose(frames, where)
         found, hint = _lens(name, own, frames[0], str(path))
         warnings.append(hint)
         if found is not None:
             lenses[name] = found
     if not poses:
         raise CalibrationError(f"{path} holds no calibrated camera")
-    return CameraFile(lenses, poses, "mm", warnings=[warning for warning in warnings if warning])
+    if paths:
+        warnings.append(
+            f"{path}: {', '.join(paths)} move: their KeyFrames are taken to count the pictures of their videos, from "
+            "0, each holding until the next (unverified convention)"
+        )
+    return CameraFile(lenses, poses, "mm", warnings=[warning for warning in warnings if warning], paths=paths)
 
 
 def opencv_radial(
@@ -153,19 +160,37 @@ def _values(attributes: Attributes, key: str, count: int, where: str) -> FloatAr
 
 
 def _pose(frames: list[Attributes], where: str) -> Pose:
+    quaternions, centres = _poses(frames, where)
+    R = matrix_from_quaternion(quaternions[0])
+    return R, -R @ centres[0]
+
+
+def _path(name: str, frames: list[Attributes], where: str) -> dict[str, FramePath]:
+    """Poses of a camera whose key frames differ, each of which holds until the next; nothing for one that stands."""
+    quaternions, centres = _poses(frames, where)
+    half_turns = np.arccos(np.clip(np.abs(quaternions @ quaternions[0]), 0, 1))
+    far = np.linalg.norm(centres - centres[0], axis=-1).max() > _STILL_MM
+    if not far and np.degrees(2 * half_turns).max() <= _STILL_DEG:
+        return {}
+    number = np.array([float(_values(frame, "FRAME", 1, where)[0]) for frame in frames])
+    if (np.diff(number) <= 0).any():
+        raise CalibrationError(f"{where}: its KeyFrames do not come in rising order of FRAME")
+    last = np.r_[number[1:] - 1, number[-1]]
+    held = last > number
+    times = np.r_[number, last[held]]
+    row = np.r_[np.arange(len(number)), np.flatnonzero(held)][np.argsort(times, kind="stable")]
+    R = matrix_from_quaternion(quaternions[row])
+    return {name: FramePath(np.sort(times), R, -np.einsum("kij,kj->ki", R, centres[row]))}
+
+
+def _poses(frames: list[Attributes], where: str) -> tuple[FloatArray, FloatArray]:
+    """Unit quaternions (K, 4) wxyz and centres (K, 3) mm of the key frames."""
     quaternions = np.array([_values(frame, "ORIENTATION", 4, where)[[3, 0, 1, 2]] for frame in frames])
     centres = np.array([_values(frame, "POSITION", 3, where) for frame in frames])
     lengths = np.linalg.norm(quaternions, axis=-1)
     if (np.abs(lengths - 1) > 1e-2).any():
         raise CalibrationError(f"{where}: ORIENTATION is not of unit length")
-    half_turns = np.arccos(np.clip(np.abs(quaternions @ quaternions[0]) / lengths / lengths[0], 0, 1))
-    if np.degrees(2 * half_turns).max() > _STILL_DEG or np.linalg.norm(centres - centres[0], axis=-1).max() > _STILL_MM:
-        raise CalibrationError(
-            f"{where} moves (its {len(frames)} KeyFrames differ); only cameras that stand still are read: keep the one "
-            "KeyFrame at which it stands as in the footage, or leave the camera out"
-        )
-    R = matrix_from_quaternion(quaternions[0])
-    return R, -R @ centres[0]
+    return quaternions / lengths[:, None], centres
 
 
 def _lens(name: str, own: Attributes, frame: Attributes, source: str) -> tuple[Intrinsics | None, str]:

@@ -264,7 +264,8 @@ def _links(rig: CameraRig, views: Sequence[Keypoints2D], pieces: Sequence[Trackl
     for (a, slot_a), (b, slot_b) in combinations(by_slot, 2):  # a handful of tracks
         if a == b:
             continue
-        distance = epipolar_distance(rig.cameras[a], rig.cameras[b], rays[a][:, slot_a], rays[b][:, slot_b])
+        cameras, times = (rig.cameras[a], rig.cameras[b]), views[a].timestamps_s
+        distance = epipolar_distance(*cameras, rays[a][:, slot_a], rays[b][:, slot_b], times)
         others = by_slot[b, slot_b]
         starts, stops = (np.array([pieces[j].frames[end] for j in others]) for end in (0, -1))
         for i in by_slot[a, slot_a]:

@@ -6,16 +6,22 @@ import numpy as np
 
 from ..shapes import FloatArray
 from ..types import Camera
+from .camera_path import poses_at
 
 
-def essential_matrix(first: Camera, second: Camera) -> FloatArray:
-    """(3, 3) matrix E with ``yᵀ E x = 0`` for normalised points x of the first and y of the second camera.
+def essential_matrix(
+    first: Camera,
+    second: Camera,
+    times_s: FloatArray | None = None,  # (T,); None: as they stand in their first poses
+) -> FloatArray:
+    """(3, 3) matrix E with ``yᵀ E x = 0`` for normalised points x of the first and y of the second camera; (T, 3, 3).
 
     ``E = [t]× R`` of second from first (Hartley & Zisserman 2004, equation 9.12); zero where the centres coincide.
     """
-    R = second.R @ first.R.T
-    t = second.t - R @ first.t
-    return np.cross(np.eye(3), t) @ R
+    here, there = ((camera.R, camera.t) if times_s is None else poses_at(camera, times_s) for camera in (first, second))
+    R = there[0] @ here[0].swapaxes(-1, -2)
+    t = there[1] - (R @ here[1][..., None])[..., 0]
+    return np.cross(np.eye(3), t[..., None, :]) @ R
 
 
 def homogeneous(
@@ -28,13 +34,15 @@ def homogeneous(
 def epipolar_distance(
     first: Camera,
     second: Camera,
-    x: FloatArray,  # (..., 2) normalised
+    x: FloatArray,  # (..., 2) normalised; (T, J, 2) with times
     y: FloatArray,  # (..., 2) normalised
+    times_s: FloatArray | None = None,  # (T,) for cameras that move
 ) -> FloatArray:
     """(...) larger of the two distances of normalised points from each other's epipolar lines, px."""
-    E = essential_matrix(first, second)
+    still = first.path is None and second.path is None
+    E = essential_matrix(first, second, None if still else times_s)
     x1, y1 = homogeneous(x), homogeneous(y)
-    line_y, line_x = x1 @ E.T, y1 @ E
+    line_y, line_x = x1 @ E.swapaxes(-1, -2), y1 @ E
     product = np.abs((y1 * line_y).sum(axis=-1))
     in_second = product / np.linalg.norm(line_y[..., :2], axis=-1) * focal_length(second)
     in_first = product / np.linalg.norm(line_x[..., :2], axis=-1) * focal_length(first)

@@ -20,6 +20,7 @@ from ..errors import InputError, ShapeError
 from ..shapes import BoolArray, FloatArray, IntArray
 from ..types import CameraRig, Intrinsics, Keypoints2D
 from .acceleration import loops_for
+from .camera_path import MovingWorld
 from .projection import distort_jacobian, undistort_points
 
 NEAREST_M = 0.01  # points closer to a camera plane, or behind it, get the residual of this depth: never small
@@ -39,12 +40,44 @@ class Rays:
     uv: FloatArray  # (V, N)
     vv: FloatArray  # (V, N)
     seen: BoolArray  # (V, N)
+    world: MovingWorld | None = None  # before cameras that move, which stand in their first poses here
 
     PER_POINT: ClassVar[tuple[str, ...]] = ("u", "v", "uu", "uv", "vv", "seen")
 
     def take(self, index: IntArray | slice) -> Rays:
         """The same for some of the points."""
-        return replace(self, **{key: getattr(self, key)[:, index] for key in self.PER_POINT})
+        world = None if self.world is None else self.world.take(index)
+        return replace(self, world=world, **{key: getattr(self, key)[:, index] for key in self.PER_POINT})
+
+    def of_view(self, view: int) -> Rays:
+        """The same for one of the views."""
+        one = slice(view, view + 1)
+        world = None if self.world is None else self.world.views(one)
+        parts = {key: getattr(self, key)[one] for key in ("R", "t", *self.PER_POINT)}
+        return replace(self, world=world, **parts)
+
+    def in_front_of(self, view: int, points: FloatArray) -> FloatArray:
+        """(3, N) where points (3, N) stand before a view's camera in its first pose."""
+        return points if self.world is None else self.world.moved(view, points)
+
+    def by_points(self, view: int, slope: FloatArray) -> FloatArray:
+        """Derivatives (3, N) by the points from those by where they stand before the camera in its first pose."""
+        return slope if self.world is None else self.world.back(view, slope)
+
+    @property
+    def poses(self) -> tuple[FloatArray, FloatArray]:
+        """(V, N, 3, 3) and (V, N, 3) m of the cameras when they see the points."""
+        R, t = self.R[:, None], self.t[:, None]
+        if self.world is not None:
+            moved = np.einsum("vij,vkj->vki", self.R, self.world.shift)
+            return (R @ self.world.R)[:, self.world.moment], (t + moved)[:, self.world.moment]
+        return np.broadcast_to(R, (*self.u.shape, 3, 3)), np.broadcast_to(t, (*self.u.shape, 3))
+
+    @property
+    def centres(self) -> FloatArray:
+        """(V, N, 3) m where the cameras stand when they see the points."""
+        R, t = self.poses
+        return -np.einsum("vnji,vnj->vni", R, t)
 
     def scaled(self, variance_scale: FloatArray) -> Rays:
         """The same with all covariances multiplied, (V, N)."""
@@ -53,16 +86,6 @@ class Rays:
 
 class PointRays(Protocol):
     """N points' keypoints in V views, kept in any way; `Rays` of some of them on demand."""
-
-    @property
-    def R(self) -> FloatArray:
-        """(V, 3, 3) of the cameras."""
-        ...
-
-    @property
-    def t(self) -> FloatArray:
-        """(V, 3) m."""
-        ...
 
     @property
     def seen(self) -> BoolArray:
@@ -120,7 +143,8 @@ def rays_from_keypoints(
         list(pool.map(read, range(len(views))))
     R, t = np.stack([camera.R for camera in rig.cameras]), np.stack([camera.t for camera in rig.cameras])
     u, v, uu, uv, vv = values
-    return Rays(R, t, u, v, uu, uv, vv, uu > 0)
+    world = MovingWorld.before(rig, views[0].timestamps_s, views[0].score.size)
+    return Rays(R, t, u, v, uu, uv, vv, uu > 0, world)
 
 
 def _check_views(rig: CameraRig, views: Sequence[Keypoints2D]) -> None:
@@ -180,14 +204,14 @@ def _undistort_with_precision(lens: Intrinsics, xy: FloatArray, covariance: Floa
 def residual(rays: Rays, view: int, points: FloatArray) -> Residual:
     """Residuals of one view at points (3, N)."""
     R, t = rays.R[view], rays.t[view]
-    x, y, z = R @ points + t[:, None]
+    x, y, z = R @ rays.in_front_of(view, points) + t[:, None]
     inverse = 1 / np.maximum(z, NEAREST_M)
     predicted_u, predicted_v = x * inverse, y * inverse
     u, v = rays.u[view] - predicted_u, rays.v[view] - predicted_v
     slope_u = (R[0][:, None] - R[2][:, None] * predicted_u) * inverse
     slope_v = (R[1][:, None] - R[2][:, None] * predicted_v) * inverse
     delta = u * (rays.uu[view] * u + 2 * rays.uv[view] * v) + rays.vv[view] * v * v
-    return Residual(u, v, slope_u, slope_v, delta)
+    return Residual(u, v, rays.by_points(view, slope_u), rays.by_points(view, slope_v), delta)
 
 
 def squared_distances(rays: Rays, points: FloatArray) -> FloatArray:
@@ -195,7 +219,7 @@ def squared_distances(rays: Rays, points: FloatArray) -> FloatArray:
     result = np.empty(rays.u.shape)
     for view in range(len(rays.R)):
         R, t = rays.R[view], rays.t[view]
-        x, y, z = R @ points + t[:, None]
+        x, y, z = R @ rays.in_front_of(view, points) + t[:, None]
         inverse = 1 / np.maximum(z, NEAREST_M)
         u, v = rays.u[view] - x * inverse, rays.v[view] - y * inverse
         result[view] = u * (rays.uu[view] * u + 2 * rays.uv[view] * v) + rays.vv[view] * v * v
@@ -244,9 +268,9 @@ def compact_matrix(matrix: FloatArray) -> FloatArray:
     return np.moveaxis(matrix[:, [0, 0, 0, 1, 1, 2], [0, 1, 2, 1, 2, 2]], -1, 0)
 
 
-def camera_slopes(rays: PointRays, view: int, points: FloatArray) -> tuple[FloatArray, FloatArray]:
+def camera_slopes(rays: Rays, view: int, points: FloatArray) -> tuple[FloatArray, FloatArray]:
     """Derivatives (6, N) of predicted u and v by the camera's rotation vector (left, camera axes) and t."""
-    turned = rays.R[view] @ points
+    turned = rays.R[view] @ rays.in_front_of(view, points)
     x, y, z = turned + rays.t[view][:, None]
     inverse = 1 / np.maximum(z, NEAREST_M)
     zero = np.zeros_like(x)

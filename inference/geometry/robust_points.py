@@ -167,13 +167,17 @@ def linear_terms(rays: Rays, points: FloatArray | None = None) -> list[tuple[Flo
     for view, (R, t) in enumerate(zip(rays.R, rays.t, strict=True)):
         row_u = R[0][:, None] - R[2][:, None] * rays.u[view]
         row_v = R[1][:, None] - R[2][:, None] * rays.v[view]
+        along_u, along_v = rays.u[view] * t[2] - t[0], rays.v[view] * t[2] - t[1]
+        if rays.world is not None:
+            start = rays.in_front_of(view, np.zeros_like(row_u))
+            along_u, along_v = along_u - (row_u * start).sum(axis=0), along_v - (row_v * start).sum(axis=0)
+            row_u, row_v = rays.by_points(view, row_u), rays.by_points(view, row_v)
         weight = 1.0
         if points is not None:
-            weight = np.maximum(R[2] @ points + t[2], 0.1) ** -2
+            weight = np.maximum(R[2] @ rays.in_front_of(view, points) + t[2], 0.1) ** -2
         uu, uv, vv = weight * rays.uu[view], weight * rays.uv[view], weight * rays.vv[view]
         heavy_u, heavy_v = uu * row_u + uv * row_v, uv * row_u + vv * row_v
-        right = heavy_u * (rays.u[view] * t[2] - t[0]) + heavy_v * (rays.v[view] * t[2] - t[1])
-        terms.append((outer(row_u, heavy_u) + outer(row_v, heavy_v), right))
+        terms.append((outer(row_u, heavy_u) + outer(row_v, heavy_v), heavy_u * along_u + heavy_v * along_v))
     return terms
 
 

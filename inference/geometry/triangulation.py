@@ -19,6 +19,7 @@ from ..shapes import FloatArray, IntArray
 from ..types import CameraRig, Flag, Keypoints2D, Keypoints3D, Reason
 from . import reprojection
 from .acceleration import loops_for
+from .camera_path import centres_at
 from .keypoint_noise import KeypointNoise, measure_noise, sample_frames, whitened_residuals
 from .reprojection import Rays, invert_symmetric, outer, residual
 from .robust_points import (
@@ -63,6 +64,7 @@ def triangulate(
         views: keypoints on common times, P people.
         settings: the stage's settings.
         compiled: whether compiled loops are used where numba is installed; None: where the take is long enough.
+            They know cameras that stand still alone: with one that moves, only lenses are compiled.
 
     Returns:
         Joints of the views' layout.
@@ -73,7 +75,7 @@ def triangulate(
     """
     shape, nu = views[0].score.shape, settings.degrees_of_freedom
     loops = loops_for(len(views) * views[0].score.size, compiled)
-    estimate, judged = (fit, judge) if loops is None else (loops.fit, loops.judge)
+    estimate, judged = (fit, judge) if loops is None or rig.moving else (loops.fit, loops.judge)
     limits = Limits(_likely(len(views)), curvature_factor(nu), settings.max_sigma_m, _TWO_VIEWS)
     rays = reprojection.rays_from_keypoints(rig, views, settings.min_score, loops is not None)
     noise = keypoint_noise(rays, shape, nu, rig.covariance, loops is not None)
@@ -95,7 +97,7 @@ def triangulate(
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:  # more would only add work arrays
         list(pool.map(solve, range(0, count, _BLOCK)))
-    if _in_one_place(rig):
+    if _in_one_place(rig, views[0].timestamps_s):
         points[:], covariance[:], flag[:] = np.nan, np.nan, Flag.UNOBSERVED
         reason[:] = _REASONS[flag, np.minimum(rays.seen.sum(axis=0), 3)]
     first = views[0]
@@ -111,10 +113,10 @@ def triangulate(
     )
 
 
-def _in_one_place(rig: CameraRig) -> bool:
-    """Whether all centres lie so close together that noise would pass for depth."""
-    centres = np.stack([camera.centre for camera in rig.cameras])
-    return bool(np.linalg.norm(centres - centres[0], axis=-1).max() < _ONE_PLACE_M)
+def _in_one_place(rig: CameraRig, times_s: FloatArray) -> bool:
+    """Whether all centres lie so close together, at all times, that noise would pass for depth."""
+    centres = np.stack([centres_at(camera, times_s) for camera in rig.cameras])
+    return bool(np.linalg.norm(centres - centres[0], axis=-1).max(initial=0.0) < _ONE_PLACE_M)
 
 
 def _reasons() -> IntArray:
@@ -142,7 +144,7 @@ def linear_triangulation(
     """
     rays = reprojection.rays_from_keypoints(rig, views, min_score)
     ones = rays.seen.astype(float)
-    plain = Rays(rays.R, rays.t, rays.u, rays.v, ones, np.zeros_like(ones), ones, rays.seen)
+    plain = replace(rays, uu=ones, uv=np.zeros_like(ones), vv=ones)
     points = solve_linear(*total_terms(linear_terms(plain)))
     points[:, rays.seen.sum(axis=0) < 2] = np.nan
     return points.T.reshape(*views[0].score.shape, 3)
@@ -177,7 +179,7 @@ def keypoint_noise(
     split = (len(rays.R), len(frames), *shape[1:])
     usable = (some.seen & (some.seen.sum(axis=0) > 1)).reshape(split)
     total = np.ones((len(rays.R), shape[2]))
-    loops = loops_for(rays.u.size, compiled)
+    loops = None if rays.world is not None else loops_for(rays.u.size, compiled)
     for _ in range(2):
         scaled = some.scaled(_spread(total, split[1:]))
         points = robust_points(scaled, nu)[0] if loops is None else loops.fit(scaled, nu, np.inf).points

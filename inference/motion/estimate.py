@@ -478,16 +478,16 @@ def _bound(problem: Problem, joints: FloatArray) -> FloatArray:
 def _bridge(person: _Person, joints: FloatArray, covariance: FloatArray) -> None:
     """Enlarge the covariance (T, S, 3, 3) of the skeleton's joints where they were bridged."""
     problem = person.problem
-    shape = (len(problem.rays.R), *problem.shape)
+    shape = (len(problem.rays.seen), *problem.shape)
     views = np.empty(shape, bool)
     for frames, delta in block_distances(problem.rays, joints):
         views[:, frames] = delta < _WILD
     views &= problem.rays.seen.reshape(shape)
     factors = bridge_factors(joints, views.sum(axis=0) > 1, problem.times, problem.density)
-    centres = -np.einsum("vji,vj->vi", problem.rays.R, problem.rays.t)
+    centres = problem.rays.take(np.arange(len(joints)) * shape[2]).centres
 
     def bridged(row: int, joint: int) -> FloatArray:
-        rays = joints[:, joint] - centres[:, None]
+        rays = joints[:, joint] - centres
         rays /= np.linalg.norm(rays, axis=-1, keepdims=True)
         parts = (covariance[:, row, None], views[:, :, joint, None], rays[:, :, None])
         return bridged_covariance(*parts, [factors[joint]], problem.times)[:, 0]

@@ -45,16 +45,6 @@ class Reading:
             seen = np.where(exchanged, across, seen)
         return cls(detected, mirror, exchanged, standing, seen)
 
-    @property
-    def R(self) -> FloatArray:
-        """(V, 3, 3) of the cameras, moved as far as is known."""
-        return self.take(slice(0, 0)).R
-
-    @property
-    def t(self) -> FloatArray:
-        """(V, 3) m."""
-        return self.take(slice(0, 0)).t
-
     def without(self, left_out: BoolArray) -> Reading:
         """The same without some keypoints, (V, T·J)."""
         return replace(self, seen=self.seen & ~left_out)
@@ -85,16 +75,6 @@ class Scaled:
 
     rays: PointRays
     variance: FloatArray  # (V, J) or (J,)
-
-    @property
-    def R(self) -> FloatArray:
-        """(V, 3, 3) of the cameras."""
-        return self.rays.R
-
-    @property
-    def t(self) -> FloatArray:
-        """(V, 3) m."""
-        return self.rays.t
 
     @property
     def seen(self) -> BoolArray:

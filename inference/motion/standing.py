@@ -183,9 +183,10 @@ def camera_shifts(
     views, count, _ = standing.shape
     frames = np.unique(np.linspace(0, len(joints) - 1, _WINDOWS).astype(int))
     points = joints[frames].reshape(-1, 3).T
+    part = rays.take((frames[:, None] * count + np.arange(count)).ravel())
     shifts, sigmas = np.zeros(views), np.zeros(views)
     for view in range(views):
-        slope = np.stack(camera_slopes(rays, view, points))  # (2, 6, N)
+        slope = np.stack(camera_slopes(part, view, points))  # (2, 6, N)
         first = 2 * views * count + 6 * view
         block = standing.covariance[first : first + 6, first : first + 6]
         moved = np.einsum("cin,i->cn", slope, standing.pose[view])
@@ -321,13 +322,7 @@ def _view_terms(
     """
     count = joints.shape[1]
     index = (windows.reshape(-1, 1) * count + np.arange(count)).ravel()
-    part = rays.take(index)
-    part = replace(
-        part,
-        R=part.R[view : view + 1],
-        t=part.t[view : view + 1],
-        **{key: getattr(part, key)[view : view + 1] for key in Rays.PER_POINT},
-    )
+    part = rays.take(index).of_view(view)
     points = joints[windows].reshape(-1, 3).T
     error = whitened_residuals(part, points)[0]
     root = np.sqrt(np.where(part.uu[0] > 0, part.uu[0], 1.0))

@@ -64,13 +64,13 @@ def limb_facts(
     """
     swapped = exchanged_limbs(rays, joints, joint_names, nu)
     mended = Reading.of(rays, joint_names, exchanged_joints(swapped, joint_names))
-    far, seen = _far(mended, joints), mended.seen.reshape(len(rays.R), *joints.shape[:2])
+    far, seen = _far(mended, joints), mended.seen.reshape(len(rays.seen), *joints.shape[:2])
     found = []
     for number, (limb, members) in enumerate(_LIMBS.items()):
         sides = [
             [j for j, n in enumerate(joint_names) if n in {f"{s}_{m}" for m in members}] for s in ("left", "right")
         ]
-        for view in range(len(rays.R)):
+        for view in range(len(rays.seen)):
             shown = int(seen[view][:, sides[0] + sides[1]].any(axis=-1).sum())
             found.append(LimbFact(view, f"{limb}s", shown, int(swapped[view, :, number].sum()), 0))
             for side, own in zip(("left", "right"), sides, strict=True):
@@ -98,7 +98,7 @@ def stray_limbs(
     Returns:
         (V, T·J).
     """
-    shape = (len(rays.R), *joints.shape[:2])
+    shape = (len(rays.seen), *joints.shape[:2])
     seen = rays.seen.reshape(shape)
     far = _far(rays, joints, surrogate)
     stray = np.zeros(shape, bool)
@@ -115,7 +115,7 @@ def stray_limbs(
 
 def _far(rays: PointRays, joints: FloatArray, factor: FloatArray | float = 1.0) -> BoolArray:
     """(V, T, J) whether a keypoint is seen and disagrees with its joint; factor (J,) on the squared distances."""
-    shape = (len(rays.R), *joints.shape[:2])
+    shape = (len(rays.seen), *joints.shape[:2])
     far = np.empty(shape, bool)
     for frames, delta in block_distances(rays, joints):
         far[:, frames] = delta * factor > _FAR
@@ -147,12 +147,12 @@ def exchanged_limbs(
     """
     mirror = mirror_joints(joint_names)
     members = [_members(joint_names, mirror, limb) for limb in _LIMBS.values()]
-    found = np.empty((len(rays.R), len(joints), len(members)), bool)
+    found = np.empty((len(rays.seen), len(joints), len(members)), bool)
     for frames, points in blocks(joints):
         part, place = rays.take(points), joints[frames].reshape(-1, 3).T
         order = np.arange(place.shape[1]).reshape(-1, len(mirror))[:, mirror].ravel()
         gain = _cost(part, place, nu) - _cost(part.take(order), place, nu)
-        gain = gain.reshape(len(rays.R), -1, len(mirror))
+        gain = gain.reshape(len(rays.seen), -1, len(mirror))
         for limb, own in enumerate(members):
             found[:, frames, limb] = gain[..., own].sum(axis=-1) > _MARGIN_NATS
     return found

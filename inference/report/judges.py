@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..config import TriangulationSettings
+from ..geometry.camera_path import before_first_pose
 from ..geometry.projection import project
 from ..geometry.triangulation import triangulate
 from ..keypoints import at_frames
@@ -64,7 +65,7 @@ def reprojection_errors(rig: CameraRig, joints: Keypoints3D, views: Sequence[Key
     for v, (camera, view) in enumerate(zip(rig.cameras, views, strict=True)):
         check_shapes(views=(view.xy[:, :, 0], f"{t} {p} 2"))
         mine, theirs = _same_names(joints.joint_names, view.joint_names)
-        seen = project(camera, joints.xyz[:, :, mine])
+        seen = project(camera, before_first_pose(camera, joints.xyz[:, :, mine], joints.timestamps_s))
         errors[v][:, :, mine] = np.linalg.norm(seen - view.xy[:, :, theirs], axis=-1)
     return errors
 
@@ -104,9 +105,9 @@ def metres_per_pixel(rig: CameraRig, joints: Keypoints3D) -> FloatArray:
     Returns:
         (V,) m/px; NaN where no joint lies in front of the camera.
     """
-    points = joints.xyz[joints.observed]
     scale = np.full(len(rig.cameras), np.nan)
     for v, camera in enumerate(rig.cameras):
+        points = before_first_pose(camera, joints.xyz, joints.timestamps_s)[joints.observed]
         depth = points @ camera.R[2] + camera.t[2]
         if (depth > 0).any():
             focal = np.sqrt(camera.intrinsics.K[0, 0] * camera.intrinsics.K[1, 1])

@@ -12,6 +12,7 @@ import numpy as np
 
 from ..errors import InputError
 from ..footage import nearest_frames, read_frame
+from ..geometry.camera_path import before_first_pose, camera_at
 from ..types import Footage, Keypoints2D, Solution
 from .overlay import (
     Canvas,
@@ -74,8 +75,9 @@ def spread_times(scene: Scene, count: int) -> list[int]:
 
 def subject_windows(scene: Scene, frames: Sequence[int]) -> list[Window]:
     """Choose for every view the window that shows the subjects at all the frames."""
-    points = scene.solution.solved.xyz[list(frames)]
-    return [subject_window(camera, points) for camera in scene.solution.rig.cameras]
+    solved = scene.solution.solved
+    points, times = solved.xyz[list(frames)], solved.timestamps_s[list(frames)]
+    return [subject_window(c, before_first_pose(c, points, times)) for c in scene.solution.rig.cameras]
 
 
 def view_picture(scene: Scene, view: int, frame: int, width: int, window: Window | None = None) -> Canvas:
@@ -85,7 +87,8 @@ def view_picture(scene: Scene, view: int, frame: int, width: int, window: Window
         a view without footage, without a picture within one frame of that time, or whose picture cannot be
         decoded gets an empty dark one of the camera's size; the caption says so.
     """
-    camera = scene.solution.rig.cameras[view]
+    time_s = scene.solution.solved.timestamps_s[frame]
+    camera = camera_at(scene.solution.rig.cameras[view], time_s)
     found = _footage_frame(scene, view, frame)
     note = "" if found is not None else "  (no picture)"
     if found is None:
@@ -93,7 +96,6 @@ def view_picture(scene: Scene, view: int, frame: int, width: int, window: Window
     canvas = fit_canvas(found, width, window)
     draw_solve(canvas, camera, scene.solution.solved, scene.bones, frame)
     draw_keypoints(canvas, scene.views[view], frame)
-    time_s = scene.solution.solved.timestamps_s[frame]
     draw_caption(canvas, f"{scene.views[view].view}   {time_s:.2f} s   frame {frame + 1}{note}")
     return canvas
 

@@ -124,8 +124,16 @@ def test_coefficients_that_cannot_be_pixels_leave_the_lens_out() -> None:
 def test_several_key_frames() -> None:
     frame = TEXT[TEXT.index("<KeyFrame ") : TEXT.index("/>", TEXT.index("<KeyFrame ")) + 2]
     assert list(read(TEXT.replace(frame, frame + frame.replace('FRAME="0"', 'FRAME="9"'), 1)).poses)
-    with pytest.raises(CalibrationError, match="'2107510' moves .its 2 KeyFrames differ"):
-        read(TEXT.replace(frame, frame + frame.replace("3000 ", "3100 "), 1))
+    moved = frame.replace('FRAME="0"', 'FRAME="9"').replace("3000 ", "3100 ")
+    found = read(TEXT.replace(frame, frame + moved, 1))
+    path = found.paths["2107510"]
+    np.testing.assert_array_equal(path.frames, [0, 8, 9])  # the first holds until the second
+    centres = -np.einsum("kji,kj->ki", path.R, path.t)
+    np.testing.assert_allclose(centres, [[3000, -2000, -1000], [3000, -2000, -1000], [3100, -2000, -1000]], atol=1e-9)
+    np.testing.assert_array_equal(found.poses["2107510"][1], path.t[0])
+    assert list(found.paths) == ["2107510"] and any("2107510 move:" in warning for warning in found.warnings)
+    with pytest.raises(CalibrationError, match="do not come in rising order of FRAME"):
+        read(TEXT.replace(frame, frame + moved.replace('FRAME="9"', 'FRAME="0"'), 1))
 
 
 @pytest.mark.parametrize(
