@@ -18,6 +18,7 @@ class SIGHTLINE_UL_gaps(bpy.types.UIList):
         item: bpy.types.PropertyGroup,
         _icon: int,
         _active: object,
+        _property: str,
         index: int,
     ) -> None:
         row = layout.row(align=True)

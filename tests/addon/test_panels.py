@@ -1,8 +1,10 @@
 """What drawing the panels costs: nothing is read, listed or computed in a draw, which runs at every redraw."""
 
+import inspect
 import sys
 from collections import Counter
 from pathlib import Path
+from types import SimpleNamespace
 
 import bpy
 import pytest
@@ -83,3 +85,24 @@ def test_work_in_a_draw_would_be_seen(drawn, monkeypatch):
     solution = Path(bpy.context.scene.sightline.solution_path)
     monkeypatch.setattr(files, "missing_exporter", lambda _: str(read_solution(solution))[:0])
     assert sum(all_work().values()) > 1500
+
+
+ARGUMENTS = ("self", "context", "layout", "data", "item", "icon", "active_data", "active_property", "index", "flt_flag")
+
+
+def misplaced(each):
+    """What a list's drawing takes in another place than Blender gives it: it counts its arguments, not their names."""
+    taken = [name.lstrip("_") for name in inspect.signature(each.draw_item).parameters]
+    return [name for place, name in enumerate(taken) if name in ARGUMENTS and ARGUMENTS[place] != name]
+
+
+def test_lists_are_given_what_they_ask_for():
+    lists = [each for each in addon.CLASSES if issubclass(each, bpy.types.UIList)]
+    assert len(lists) >= 4
+    assert not {each.__name__: misplaced(each) for each in lists if misplaced(each)}
+
+
+def test_an_argument_too_few_would_be_seen():
+    """Negative control: so the list of gaps was drawn, and its index was the name of a property."""
+    wrong = SimpleNamespace(draw_item=lambda self, _context, layout, _data, item, _icon, _active, index: None)
+    assert misplaced(wrong) == ["index"]

@@ -44,3 +44,10 @@ def test_negative_control_without_root_it_says_so(monkeypatch, capsys):
     monkeypatch.setattr(run_blender_tests.os, "geteuid", lambda: 1000)
     assert run_blender_tests.main([]) == 2
     assert "root" in capsys.readouterr().err
+
+
+def test_a_panel_that_cannot_be_drawn_is_no_success(tmp_path):
+    run_blender_tests.check_quiet("Blender 5.2.2 LTS\nSaved\n", tmp_path / "walk.log")
+    said = "Saved\nTraceback (most recent call last):\n  File 'cleanup.py'\nTypeError: expected an int type, not str\n"
+    with pytest.raises(run_blender_tests.DevError, match=r"walk.log:\n.*\n.*\nTypeError: expected an int"):
+        run_blender_tests.check_quiet(said, tmp_path / "walk.log")
