@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -120,9 +121,8 @@ def take_clock(take: Take, opened: list[OpenedView], tracks: list[Keypoints2D]) 
     if begin > end + 1.0 / fps:
         runs = ", ".join(f"{item.name} {s:.2f}-{e:.2f} s" for item, (s, e) in zip(opened, spans, strict=False))
         raise InputError(f"no two views run at the same time ({runs}); check their offset_s")
-    first = max(begin, take.start_s) * fps
     last = min(end, math.inf if take.end_s is None else take.end_s) * fps
-    steps = np.arange(math.ceil(first - _CLOCK_TOLERANCE), math.floor(last + _CLOCK_TOLERANCE) + 1)
+    steps = np.arange(_first_step(begin, take.start_s, fps), math.floor(last + _CLOCK_TOLERANCE) + 1)
     if not len(steps):
         raise InputError(
             f"start and end of the take leave no frame at {fps:g} fps; two views run from {begin:.2f} s to {end:.2f} s"
@@ -130,7 +130,23 @@ def take_clock(take: Take, opened: list[OpenedView], tracks: list[Keypoints2D]) 
     return steps / fps
 
 
-def _together(spans: list[tuple[float, float]], tolerance: float) -> tuple[float, float]:
+def first_moment(spans: Sequence[tuple[float, float]], start_s: float, fps: float) -> float:
+    """Return the first time that `take_clock` chooses, s.
+
+    Args:
+        spans: first and last moment of every view on the take's clock, s.
+        start_s: of the take.
+        fps: of the solution.
+    """
+    begin = _together(spans, 1.0 / fps)[0]
+    return _first_step(begin if math.isfinite(begin) else 0.0, start_s, fps) / fps
+
+
+def _first_step(begin_s: float, start_s: float, fps: float) -> int:
+    return math.ceil(max(begin_s, start_s) * fps - _CLOCK_TOLERANCE)
+
+
+def _together(spans: Sequence[tuple[float, float]], tolerance: float) -> tuple[float, float]:
     """Return the first and the last moment at which two of the spans (start, end) run at once; inf, -inf if none do."""
     if len(spans) == 1:
         return spans[0]

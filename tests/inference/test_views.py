@@ -10,7 +10,7 @@ from inference.config import SolveSettings
 from inference.errors import InputError
 from inference.take import CalibrationSource, Take, View
 from inference.types import Footage, Keypoints2D
-from inference.views import OpenedView, frame_range, open_views, take_clock
+from inference.views import OpenedView, first_moment, frame_range, open_views, take_clock
 
 
 def opened(name: str, frames: int, fps: float = 60.0, offset_s: float | None = 0.0) -> OpenedView:
@@ -126,3 +126,12 @@ def test_views_that_never_run_together_are_refused(offsets: tuple[float, ...]) -
 def test_start_and_end_that_leave_nothing_are_named() -> None:
     with pytest.raises(InputError, match=r"start and end .* two views run from 0\.00 s to 0\.98 s"):
         clock([opened("a", 60), opened("b", 60)], start_s=3.0, end_s=4.0)
+
+
+def test_the_first_moment_is_known_before_anything_is_detected() -> None:
+    views = [opened("a", 100), opened("b", 100, offset_s=0.312), opened("c", 100, fps=50.0, offset_s=0.2)]
+    spans = [(item.offset_s, item.offset_s + 99 / item.fps) for item in views]
+    for start, fps in ((0.0, 60.0), (0.5, 60.0), (0.0, 25.0)):
+        assert first_moment(spans, start, fps) == clock(views, start_s=start, fps=fps)[0]
+    assert first_moment(spans, 0.0, 60.0) == pytest.approx(0.2)  # two views run
+    assert first_moment([(0.0, 1.0), (2.0, 3.0)], 0.0, 60.0) == 0.0  # the solve says that no two do
