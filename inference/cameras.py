@@ -16,7 +16,7 @@ from .geometry.camera_path import on_clock
 from .image_fit import image_fit
 from .shapes import FloatArray
 from .take import CalibrationSource, Take, View
-from .types import Camera, CameraRig, Intrinsics
+from .types import Camera, CameraRig, Intrinsics, Keypoints2D
 from .views import OpenedView
 
 _EXACT_GAUGE = "the calibration file's own world; how far the cameras are off is not stated"
@@ -87,12 +87,15 @@ def rig_for_take(
     return CameraRig(tuple(cameras), covariance, gauge if calibration.has_scale else UNSCALED_GAUGE), warnings
 
 
-def rig_on_clock(rig: CameraRig, opened: Sequence[OpenedView], times_s: FloatArray) -> CameraRig:
+def rig_on_clock(
+    rig: CameraRig, opened: Sequence[OpenedView], tracks: Sequence[Keypoints2D], times_s: FloatArray
+) -> CameraRig:
     """Bring cameras that move from their views' clocks to the take's.
 
     Args:
         rig: the cameras, on their views' own clocks.
         opened: the views, in step.
+        tracks: their keypoints, on their own clocks.
         times_s: (T,) of the solve.
 
     Returns:
@@ -102,11 +105,11 @@ def rig_on_clock(rig: CameraRig, opened: Sequence[OpenedView], times_s: FloatArr
         InputError: a view runs while its camera's poses are not known.
     """
     cameras = []
-    for camera, item in zip(rig.cameras, opened, strict=True):
+    for camera, item, keypoints in zip(rig.cameras, opened, tracks, strict=True):
         camera = on_clock(camera, item.offset_s, item.drift_ppm)
-        if camera.path is not None:
+        if camera.path is not None and len(keypoints.timestamps_s):
             begin, end = camera.path.times_s[[0, -1]]
-            runs = item.on_take_clock(item.span_s)
+            runs = item.on_take_clock(keypoints.timestamps_s[[0, -1]])
             needed = times_s[(times_s >= runs[0]) & (times_s <= runs[1])]
             step = 1.0 / item.fps
             if len(needed) and (needed[0] < begin - step or needed[-1] > end + step):

@@ -97,7 +97,7 @@ def solve(take: Take, out: Path, progress: Progress | None = None, so_far: bool 
     with _stage(report, progress, "people"), threadpool_limits(1):
         opened = views_in_step(take, opened, rig, tracks, report)
         in_step = tracks_on_one_clock(take, opened, tracks)
-        rig = rig_on_clock(rig, opened, in_step[0].timestamps_s)
+        rig = rig_on_clock(rig, opened, tracks, in_step[0].timestamps_s)
         rig = scaled_by_person(take, rig, in_step, report)
         doubt = check_calibration(take, rig, in_step, report)
         views = people_in_all_views(take, rig, in_step, report, doubt)

@@ -47,11 +47,6 @@ class OpenedView:
         """When the view's first frame happens on the take's clock, s."""
         return self.found_offset_s if self.view.offset_s is None else self.view.offset_s
 
-    @property
-    def span_s(self) -> FloatArray:
-        """(2,) first and last moment of the view on its own clock, s; without footage it may run for ever."""
-        return self.footage.timestamps_s[[0, -1]] if self.footage else np.array([0.0, np.inf])
-
     def time_of_frame(self, frames: FloatArray) -> FloatArray:
         """When pictures of the view (K,), counted from 0, were taken on its own clock, s."""
         times = self.footage.timestamps_s if self.footage else np.zeros(1)

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from inference.files.anipose_toml import write_anipose_toml
+from inference.files.camera_table import FramePath
 from inference.types import Keypoints2D
-from tests.synthetic import Noise, Scene, make_scene, observe
+from tests.synthetic import Noise, Scene, make_scene, moving_rig, observe
 
 QUIET = Noise(sigma_px=1.0, outliers=0.0, missing=0.02, swaps=0.0)
 
@@ -28,14 +30,26 @@ def write_openpose(folder: Path, view: Keypoints2D) -> None:
 
 
 def write_take(
-    folder: Path, frames: int = 24, cameras: int = 3, noise: Noise = QUIET, seed: int = 1, people: int = 1
+    folder: Path,
+    frames: int = 24,
+    cameras: int = 3,
+    noise: Noise = QUIET,
+    seed: int = 1,
+    people: int = 1,
+    moving: Sequence[int] = (),
 ) -> Scene:
     """Write ``take.toml``, ``cameras.toml`` and the keypoints of every view; returns the truth.
 
-    Several people stand in another order in every view, as they do in a detector's files.
+    Several people stand in another order in every view, as they do in a detector's files. Some cameras may move.
     """
     scene = make_scene(frames=frames, cameras=cameras, fps=60.0, seed=seed, people=people)
-    write_anipose_toml(folder / "cameras.toml", scene.rig.cameras)
+    scene = replace(scene, rig=moving_rig(scene.rig, scene.timestamps_s, moving, seed))
+    paths = {
+        camera.name: FramePath(np.arange(float(frames)), camera.path.R, camera.path.t)
+        for camera in scene.rig.cameras
+        if camera.path is not None
+    }
+    write_anipose_toml(folder / "cameras.toml", scene.rig.cameras, paths)
     wanted = [f"persons = {people}"] if people > 1 else []
     lines = ["[take]", 'name = "dance"', *wanted, "[calibration]", 'source = "cameras.toml"']
     for number, view in enumerate(observe(scene, noise, seed=seed)):

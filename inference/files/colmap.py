@@ -1,8 +1,8 @@
 """COLMAP reconstructions as text: ``cameras.txt`` with the lenses and ``images.txt`` with the poses, side by side.
 
 Pixels count from the corner of the picture, so cx of ours = cx - 0.5. Quaternions are (w, x, y, z), world→camera,
-OpenCV axes. The scale is arbitrary. One of our cameras is one folder of images, or one image; images of one camera
-must agree in their pose.
+OpenCV axes. The scale is arbitrary. One of our cameras is one folder of images, or one image; a camera whose images
+differ in their pose moves, and their names must number them.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from ..errors import CalibrationError, InputError
 from ..geometry.rotation import exp, log, matrix_from_quaternion, quaternion_from_matrix
 from ..shapes import FloatArray
 from ..types import Camera, Intrinsics
-from .camera_table import CameraFile, Pose, image_size, lens, numbers
+from .camera_table import CameraFile, FramePath, Pose, image_size, lens, numbers
 from .toml_text import read_text
 from .whole_file import replacing
 
@@ -34,7 +34,7 @@ _MODELS = {  # number of focal lengths, then cx, cy, then so many coefficients i
     "OPENCV_FISHEYE": (2, 4),
 }
 _PICTURE = re.compile(r"\.(png|jpe?g|tiff?|bmp|webp|exr|p[gp]m)$", re.IGNORECASE)
-_FRAME_NUMBER = re.compile(r"[_\-. ]*[0-9]*$")
+_FRAME_NUMBER = re.compile(r"[_\-. ]*([0-9]*)$")
 _STILL_DEG, _STILL_SHARE = 0.5, 0.01  # a camera that turns or moves (as a share of the rig's extent) less stands still
 _HALF = np.array([[0, 0, 0.5], [0, 0, 0.5], [0, 0, 0]])
 
@@ -56,7 +56,8 @@ def read_colmap(path: Path) -> CameraFile:
 
     Convention:
         the reconstruction's own world and scale; a camera is named by the folder of its images, else by the image
-        without its suffix. Images of one camera are averaged where it stands still, and refused where it moves.
+        without its suffix. Images of one camera are averaged where it stands still; where it moves, the number at the
+        end of an image's name is that of the picture in its video, counted from the camera's lowest.
 
     Args:
         path: the folder of ``cameras.txt`` and ``images.txt``, or either file.
@@ -65,7 +66,7 @@ def read_colmap(path: Path) -> CameraFile:
         Lenses and poses, without a scale; lenses are named by their number where there are no images.
 
     Raises:
-        CalibrationError: a file is broken, a lens model is unknown, or a camera moves.
+        CalibrationError: a file is broken, a lens model is unknown, or images of a camera that moves have no number.
     """
     folder = path if path.is_dir() else path.parent
     lens_file, pose_file = folder / LENS_FILE, folder / POSE_FILE
@@ -82,14 +83,33 @@ def read_colmap(path: Path) -> CameraFile:
         if by_number:
             lenses[name] = _lens(name, used.pop(), by_number, lens_file)
     extent = _extent(images)
-    for name, members in groups.items():
-        if not _stands_still(members, extent):
-            raise CalibrationError(
-                f"{pose_file}: camera {name!r} moves between its {len(members)} images; only cameras that stand still "
-                "can be used: leave out the images of a camera that was moved"
-            )
-    poses = {name: _mean_pose(members) for name, members in groups.items()}
-    return CameraFile(lenses, poses, has_scale=False)
+    still = {name: members for name, members in groups.items() if _stands_still(members, extent)}
+    paths = {name: _path(name, members, pose_file) for name, members in groups.items() if name not in still}
+    poses = {name: _mean_pose(members) for name, members in still.items()}
+    poses |= {name: (path.R[0], path.t[0]) for name, path in paths.items()}
+    poses = {name: poses[name] for name in groups}
+    warnings = [
+        f"{pose_file}: camera {name!r} moves: the first of its {len(path.frames)} images is taken as the first picture "
+        "of its video; if it only seems to move, leave out the images with the worst poses"
+        for name, path in paths.items()
+    ]
+    return CameraFile(lenses, poses, has_scale=False, warnings=warnings, paths=paths)
+
+
+def _path(name: str, images: list[_Image], pose_file: Path) -> FramePath:
+    """Poses of a camera that moves, by the numbers of its images."""
+    digits = [match[1] if (match := _FRAME_NUMBER.search(_stem(image))) else "" for image in images]
+    frame = [int(text) if text else -1 for text in digits]
+    known = sorted({number for number in frame if number >= 0})
+    if len(known) < len(images):
+        raise CalibrationError(
+            f"{pose_file}: camera {name!r} moves between its {len(images)} images, and their names do not number the "
+            "pictures of its video (cam1_0001.png, cam1_0002.png, ...): rename them, or leave out the images of a "
+            "camera that was moved"
+        )
+    order = np.argsort(frame)
+    R, t = np.array([image.R for image in images])[order], np.array([image.t for image in images])[order]
+    return FramePath(np.array(known, dtype=float) - known[0], R, t)
 
 
 def write_colmap(folder: Path, cameras: Sequence[Camera], four_coefficients: bool = False) -> list[str]:

@@ -173,9 +173,17 @@ def test_several_images_of_a_camera_that_stands_still(tmp_path: Path, names: str
     np.testing.assert_allclose(cameras[expected[1]].centre, [4, 1, 2], atol=1e-9)
 
 
-def test_a_camera_that_moves_is_refused(tmp_path: Path) -> None:
+def test_a_camera_that_moves(tmp_path: Path) -> None:
     path = folder(tmp_path / "c", images=still_and_shaken(0.2, "cam_{lens}/000{number}.png"))
-    with pytest.raises(CalibrationError, match="camera 'cam_2' moves between its 3 images"):
+    found = read_colmap(path)
+    assert list(found.paths) == ["cam_2"] and "camera 'cam_2' moves: the first of its 3" in found.warnings[0]
+    moving = found.paths["cam_2"]
+    np.testing.assert_array_equal(moving.frames, [0, 1, 2])  # pictures 1 to 3
+    centres = -np.einsum("kji,kj->ki", moving.R, moving.t)
+    np.testing.assert_allclose(centres[:, 0], [3.8, 4.0, 4.2], atol=1e-9)
+    np.testing.assert_array_equal(found.poses["cam_2"][1], moving.t[0])
+    path = folder(tmp_path / "c", images=still_and_shaken(0.2, "cam_{lens}/{number}a.png"))
+    with pytest.raises(CalibrationError, match="camera 'cam_2' moves between its 3 images, and their names do not"):
         read_colmap(path)
     path = folder(tmp_path / "c", images=still_and_shaken(0.2, "a_{lens}_{number}.png"))
     assert list(read_colmap(path).poses) == ["a_1", "a_2_1", "a_2_2", "a_2_3"]  # flat: each may be a camera

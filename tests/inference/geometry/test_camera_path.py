@@ -1,0 +1,135 @@
+"""Cameras that move: poses between poses, the moving world, and triangulation as good as from cameras that stand."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from inference.config import SolveSettings
+from inference.errors import CalibrationError
+from inference.geometry.camera_path import before_first_pose, camera_at, centres_at, on_clock, poses_at, rig_at
+from inference.geometry.epipolar import epipolar_distance
+from inference.geometry.projection import project, undistort_points
+from inference.geometry.reprojection import camera_slopes, rays_from_keypoints, residual
+from inference.geometry.rotation import exp
+from inference.geometry.triangulation import linear_triangulation, triangulate
+from inference.motion.estimate import estimate_motion
+from inference.types import Camera, CameraPath
+from tests.synthetic import BASE, SCENES, Scene, circle_rig, coverage, make_scene, moving_rig, observe
+
+_SETTINGS = SolveSettings()
+
+
+def moving_scene(frames: int, seed: int = 1, cameras: int = 4) -> Scene:
+    scene = make_scene(frames, cameras, seed=seed)
+    return replace(scene, rig=moving_rig(scene.rig, scene.timestamps_s, seed=seed))
+
+
+def standing(scene: Scene) -> Scene:
+    """The same cameras, thought to stand in their first poses."""
+    return replace(scene, rig=replace(scene.rig, cameras=tuple(replace(c, path=None) for c in scene.rig.cameras)))
+
+
+def path_of(angles: list[float], centres: list[list[float]]) -> Camera:
+    camera = circle_rig(2).cameras[0]
+    R = exp(np.array(angles)[:, None] * np.array([0, 0, 1.0]))
+    t = -np.einsum("kij,kj->ki", R, np.array(centres))
+    return replace(camera, R=R[0], t=t[0], path=CameraPath(np.arange(len(angles)) * 2.0, R, t))
+
+
+def test_between_poses_a_camera_turns_evenly_and_goes_straight() -> None:
+    camera = path_of([0.0, 1.0], [[0, 0, 0], [2, 4, 0]])
+    R, _ = poses_at(camera, np.array([0.5]))
+    np.testing.assert_allclose(R[0], exp(np.array([0, 0, 0.25])), atol=1e-12)
+    np.testing.assert_allclose(centres_at(camera, np.array([0.5, 2.0])), [[0.5, 1, 0], [2, 4, 0]], atol=1e-12)
+    np.testing.assert_allclose(centres_at(camera, np.array([-1.0, 9.0])), [[0, 0, 0], [2, 4, 0]], atol=1e-12)
+    assert camera_at(camera, 2.0).path is None
+    np.testing.assert_allclose(camera_at(camera, 2.0).centre, [2, 4, 0], atol=1e-12)
+
+
+def test_a_path_follows_the_clock_of_its_view() -> None:
+    camera = on_clock(path_of([0.0, 1.0], [[0, 0, 0], [2, 4, 0]]), offset_s=3.0, drift_ppm=1e6)
+    assert camera.path is not None
+    np.testing.assert_allclose(camera.path.times_s, [3.0, 7.0])
+
+
+def test_paths_that_cannot_be() -> None:
+    with pytest.raises(CalibrationError, match="must be finite and rise"):
+        CameraPath(np.zeros(2), np.stack([np.eye(3)] * 2), np.zeros((2, 3)))
+    with pytest.raises(CalibrationError, match="not orthonormal, or mirrored"):
+        replace(
+            circle_rig(2).cameras[0], path=CameraPath(np.arange(2.0), np.stack([np.eye(3), -np.eye(3)]), np.eye(3)[:2])
+        )
+
+
+def test_points_before_the_first_pose_are_seen_as_from_the_pose_of_their_time() -> None:
+    scene = moving_scene(5)
+    for camera in scene.rig.cameras:
+        seen = project(camera, before_first_pose(camera, scene.xyz, scene.timestamps_s))
+        for frame, time_s in enumerate(scene.timestamps_s):
+            np.testing.assert_allclose(seen[frame], project(camera_at(camera, time_s), scene.xyz[frame]), atol=1e-8)
+
+
+def test_residuals_and_their_slopes_are_those_of_the_pose_of_the_time() -> None:
+    """Derivatives by the point and by the camera against small steps."""
+    scene = moving_scene(3)
+    rays = rays_from_keypoints(scene.rig, observe(scene, SCENES["white"], 2), 0.0)
+    points, frame, joints = scene.xyz.reshape(-1, 3).T + 0.01, 2, len(scene.joint_names)
+    own = slice(frame * joints, (frame + 1) * joints)
+    still = replace(scene, rig=rig_at(scene.rig, scene.timestamps_s[frame]))
+    there = rays_from_keypoints(still.rig, observe(scene, SCENES["white"], 2), 0.0)
+    for view in range(4):
+        found, expected = (residual(r, view, points) for r in (rays, there))
+        for name in ("u", "v", "delta", "slope_u", "slope_v"):
+            np.testing.assert_allclose(getattr(found, name)[..., own], getattr(expected, name)[..., own], atol=1e-9)
+        by_u, by_v = camera_slopes(rays, view, points)
+        for axis in range(6):
+            step = 1e-6 * np.eye(6)[axis]
+            R, t = rays.R.copy(), rays.t.copy()
+            R[view], t[view] = exp(step[:3]) @ R[view], t[view] + step[3:]
+            moved = residual(replace(rays, R=R, t=t), view, points)
+            np.testing.assert_allclose(found.u - moved.u, 1e-6 * by_u[axis], atol=1e-10)
+            np.testing.assert_allclose(found.v - moved.v, 1e-6 * by_v[axis], atol=1e-10)
+
+
+def test_epipolar_lines_move_along() -> None:
+    scene = moving_scene(40)
+    views = observe(scene, SCENES["white"], 3)
+    first, second = scene.rig.cameras[:2]
+    x, y = (undistort_points(c.intrinsics, v.xy[:, 0]) for c, v in zip((first, second), views, strict=False))
+    good = np.nanmedian(epipolar_distance(first, second, x, y, scene.timestamps_s))
+    wrong = np.nanmedian(epipolar_distance(first, second, x, y))
+    assert good < 4 < 12 < wrong
+
+
+def test_joints_are_as_good_as_from_cameras_that_stand() -> None:
+    """One estimate of the frames, and one of the take; thought to stand, the cameras are of no use."""
+    scene = moving_scene(120)
+    views = observe(scene, BASE, 11)
+    raw = triangulate(scene.rig, views, _SETTINGS.triangulation)
+    solved, _ = estimate_motion(raw, scene.rig, views, _SETTINGS.motion)
+    own = [solved.joint_names.index(name) for name in scene.joint_names]
+    error = solved.xyz[:, :, own] - scene.xyz
+    assert np.nanmean(np.linalg.norm(raw.xyz - scene.xyz, axis=-1)) < 0.014
+    assert np.linalg.norm(error, axis=-1).mean() < 0.005
+    assert 0.4 < coverage(error, solved.covariance[:, :, own])[0] < 0.7
+    linear = linear_triangulation(scene.rig, observe(scene, SCENES["white"], 4))
+    assert np.nanmedian(np.linalg.norm(linear - scene.xyz, axis=-1)) < 0.015
+    naive = triangulate(standing(scene).rig, views, _SETTINGS.triangulation)
+    off = np.linalg.norm(naive.xyz - scene.xyz, axis=-1)
+    assert np.isnan(off).mean() > 0.2 or np.nanmedian(off) > 0.05
+
+
+def test_a_path_that_stays_gives_what_a_camera_that_stands_gives() -> None:
+    scene = make_scene(30, seed=2)
+    times = scene.timestamps_s
+    paths = (CameraPath(times, np.stack([c.R] * 30), np.stack([c.t] * 30)) for c in scene.rig.cameras)
+    still = tuple(replace(c, path=path) for c, path in zip(scene.rig.cameras, paths, strict=True))
+    views = observe(scene, BASE, 5)
+    expected = triangulate(scene.rig, views, _SETTINGS.triangulation)
+    found = triangulate(replace(scene.rig, cameras=still), views, _SETTINGS.triangulation)
+    np.testing.assert_allclose(found.xyz, expected.xyz, atol=1e-9)
+    np.testing.assert_allclose(found.covariance, expected.covariance, rtol=1e-6, atol=1e-12)
+    np.testing.assert_array_equal(found.flag, expected.flag)
