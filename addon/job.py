@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from ..inference.errors import Cancelled, InputError, SolveError
+from .setting_words import STAGE_WORDS
 
 ROOT = Path(__file__).resolve().parent.parent  # holds the package `inference`
 GRACE_S = 3.0  # between asking the child to stop, ending it, and killing it
@@ -44,9 +45,10 @@ class Event:
     @property
     def text(self) -> str:
         """The same in words, for a person."""
-        count = f": {self.done} of {self.total}" if self.total > 0 else ""
+        what = " pictures" if self.stage == "detect" else ""
+        count = f": {self.done} of {self.total}{what}" if self.total > 1 else ""
         left = "" if self.seconds_left is None else f", {in_words(self.seconds_left)} left"
-        return f"{self.stage.capitalize()}{count}{left}"
+        return f"{STAGE_WORDS.get(self.stage, self.stage.capitalize())}{count}{left}"
 
 
 def in_words(seconds: float) -> str:

@@ -194,8 +194,8 @@ class SIGHTLINE_PG_doubt(bpy.types.PropertyGroup):
 class SIGHTLINE_PG_overlay(bpy.types.PropertyGroup):
     """What is drawn of the uncertainty, and where the look for the worst frame is."""
 
-    bones: BoolProperty(name="Bones", description="Colour the bones by how sure their joints are, in this frame")
-    ellipsoids: BoolProperty(name="Ellipsoids", description="Fill the ellipsoids with the colour of their size")
+    bones: BoolProperty(name="Colour Bones", description="Colour the bones by how sure their joints are, in this frame")
+    ellipsoids: BoolProperty(name="Fill Ellipsoids", description="Fill the ellipsoids with the colour of their size")
     band: BoolProperty(
         name="Band in Timeline", default=True, description="How sure every frame is, below the timeline's keys"
     )
@@ -251,7 +251,7 @@ class SIGHTLINE_PG_scene(bpy.types.PropertyGroup):
     views: CollectionProperty(type=SIGHTLINE_PG_view)
     view_index: IntProperty()
     project: StringProperty(description="Tells this scene's take files from those of another one in the same folder")
-    take_name: StringProperty(name="Name", default="take", description="Names the results")
+    take_name: StringProperty(name="Take Name", default="take", description="Names the results")
     persons: IntProperty(
         name="People",
         default=1,
@@ -269,7 +269,7 @@ class SIGHTLINE_PG_scene(bpy.types.PropertyGroup):
         name="Detector", default="blazepose", description="The model that finds people and their keypoints"
     )
     preview_s: FloatProperty(
-        name="Preview", default=2.0, min=0.1, unit="TIME_ABSOLUTE", description="How much Solve Preview solves"
+        name="Preview Length", default=2.0, min=0.1, unit="TIME_ABSOLUTE", description="How much Preview solves"
     )
     start_s: FloatProperty(
         name="From", min=0, unit="TIME_ABSOLUTE", precision=3, description="Where the take begins in the footage"
@@ -359,7 +359,7 @@ class SIGHTLINE_PG_scene(bpy.types.PropertyGroup):
     calibration_note: StringProperty(description="What the calibration was recognised as")
     calibration_problem: StringProperty(description="Why the calibration cannot be used")
     board: PointerProperty(type=SIGHTLINE_PG_board)
-    take_path: StringProperty(name="Take", description="The take.toml to solve", **_FILE)
+    take_path: StringProperty(name="Take File", description="A take.toml to solve instead of videos", **_FILE)
     output_path: StringProperty(name="Output", description="Folder of the results; empty: beside the take", **_FOLDER)
     formats: EnumProperty(
         name="Formats",
@@ -415,7 +415,7 @@ class SIGHTLINE_PG_scene(bpy.types.PropertyGroup):
     summary: StringProperty(description="Lines of text")
     warnings: StringProperty(description="What the solve warned of, one a line")
     replace_cleaned: BoolProperty(
-        name="Replace",
+        name="Replace My Changes",
         description="The tools may write over a cleaned layer that you changed: your changes are lost",
     )
     solved_take_path: StringProperty(description="The take file of the last solve", **_FILE)

@@ -283,6 +283,7 @@ def _enter_all(scene: bpy.types.Scene, wanted: list[tuple[Correction, bool]]) ->
     for correction, on in wanted:
         item = known.corrections.add()
         _enter(item, correction, known.solved_take_path)
+        item.name = label(scene, correction)
         item.enabled = on
 
 
@@ -290,14 +291,20 @@ def _enter(item: Any, correction: Correction, take: str) -> None:
     item.take, item.kind, item.person = take, correction.kind, correction.person
     item.view, item.joint = correction.view or "", correction.joint or ""
     item.numbers = json.dumps([correction.start_s, correction.end_s, correction.sigma_m, *correction.place])
-    item.name = _label(correction)
 
 
-def _label(correction: Correction) -> str:
-    """Say a correction as briefly as a line of the list is wide."""
-    start, end = f"{correction.start_s:.2f}", f"{correction.end_s:.2f}"
+def label(scene: bpy.types.Scene, correction: Correction) -> str:
+    """Say a correction as briefly as a line of the list is wide, with the frames of the scene first."""
     parts = (correction.kind, (correction.joint or "all").replace("_", " "), correction.view)
-    return ", ".join(part for part in parts if part) + (f", {start} s" if start == end else f", {start}-{end} s")
+    try:
+        times = kept_keypoints(scene).views[0].timestamps_s
+    except InputError:  # of another solve: only the times are known
+        start, end, unit = f"{correction.start_s:.2f}", f"{correction.end_s:.2f}", " s"
+    else:
+        first, fps = clock_of_times(scene, scene.sightline.take, times)
+        start, end = (str(first + round((at - times[0]) * fps)) for at in (correction.start_s, correction.end_s))
+        unit = ""
+    return ", ".join([start + unit if start == end else f"{start}-{end}{unit}", *(part for part in parts if part)])
 
 
 def _correction(item: Any) -> Correction:

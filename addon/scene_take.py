@@ -12,7 +12,8 @@ import bpy
 
 from ..inference.errors import InputError
 from ..inference.files.camera_table import Calibration, find_name
-from ..inference.image_fit import image_fit
+from ..inference.footage import open_footage, read_frame
+from ..inference.image_fit import image_fit, shows_bars
 from .host.blender_cameras import export_cameras
 from .take_entry import TakeEntry, ViewEntry, write_take
 
@@ -50,7 +51,10 @@ def fit_problem(known: Any, view: Any) -> str:
 
 
 def set_calibrated_sizes(scene: bpy.types.Scene, found: Calibration) -> None:
-    """Remember at which size each view's camera was calibrated; a whole picture in another size is Scaled, no doubt."""
+    """Remember at which size each view's camera was calibrated; a whole picture in another size is Scaled, no doubt.
+
+    One with just the bars that Letterboxed means is that.
+    """
     known = scene.sightline
     for view in known.views:
         name = find_name(view.name, found.cameras)
@@ -59,11 +63,30 @@ def set_calibrated_sizes(scene: bpy.types.Scene, found: Calibration) -> None:
         if view.fit == "exact" and fit_problem(known, view):
             view.fit = "scale"
             if fit_problem(known, view):
-                view.fit = "exact"
+                view.fit = "letterbox" if _letterboxed(view) else "exact"
+
+
+def _letterboxed(view: Any) -> bool:
+    try:
+        footage = open_footage(view.name, bpy.path.abspath(view.video), view.fps or None)
+        return shows_bars(read_frame(footage, 0), tuple(view.calibrated))
+    except InputError:  # the step Footage says so
+        return False
 
 
 PREVIEW = " preview"  # ends the name of the take that Preview solves
 ONE_CAMERA = "One camera says nothing of depth: distances rest on Height or a known Floor, poses on usual bodies"
+
+
+def next_step(scene: bpy.types.Scene) -> str:
+    """Say what is to be done before a solve, "" if nothing."""
+    known = scene.sightline
+    if not known.views:
+        return "" if known.take_path.strip() else "Add your videos below, or load the example first"
+    for step, lacks in (("Footage", missing_footage(scene)), ("Cameras", missing_cameras(scene))):
+        if lacks:
+            return f"Next, {step}: {lacks[0].lower()}{lacks[1:]}"
+    return ""
 
 
 def missing_cameras(scene: bpy.types.Scene) -> str:

@@ -1,6 +1,8 @@
-"""What every setting of a solve means, for its tooltip; and what its choices are called. Imports no bpy."""
+"""What settings and their choices mean, what stages of a solve do, and what take files call what. Imports no bpy."""
 
 from __future__ import annotations
+
+import re
 
 SETTING_WORDS = {
     "detection": {
@@ -57,3 +59,45 @@ CHOICE_WORDS = {
     },
     "provider": {"auto": "The fastest that is there"},
 }
+
+STAGE_WORDS = {
+    "views": "Reading the videos",
+    "keypoints": "Reading keypoints",
+    "detect": "Finding people",
+    "cameras": "Solving the cameras",
+    "people": "Following people",
+    "joints": "Placing joints",
+    "motion": "Fitting the motion",
+    "report": "Writing the report",
+}
+
+# What messages name by its key in a take file -> what the panel calls it; the first that is found counts.
+_PANEL_WORDS = (
+    (r"leave refine_cameras out", "untick Refine on the Person"),
+    (r"refine_cameras = true under \[calibration\]", "Refine on the Person (Trust, Scale, Floor)"),
+    (r"refine_cameras", "Refine on the Person"),
+    (r"(\[calibration\] )?focal_sigma", "Focal Lengths Within"),
+    (r'(write )?offset_s = "auto"', "choose Start: From the motion"),
+    (r"offset_s = ", "Offset "),
+    (r'fit = "exact"', "Fit: Exact"),
+    (r'fit = "scale"', "Fit: Scaled"),
+    (r'fit = "crop"', "Fit: Cropped"),
+    (r'fit = "letterbox"', "Fit: Letterboxed"),
+    (r"(write |say )?the right units( = …)? under \[calibration\]", "choose Lengths In (Trust, Scale, Floor)"),
+    (r'write units = "mm" \(or "cm", "m"\) under \[calibration\]', "choose Lengths In (Trust, Scale, Floor)"),
+    (r"intrinsics = … under \[calibration\]", "Lenses"),
+    (r"distance_m and distance_between under \[calibration\]", "Distance (Trust, Scale, Floor)"),
+    (r"a measured bone or camera distance under \[calibration\]", "a measured Distance (Trust, Scale, Floor)"),
+    (r"\(distance_m and distance_between\)", "(Distance)"),
+    (r"(\[take\] )?height_m( under \[take\]| of the take)?", "Height"),
+)
+_ANY_WORD = re.compile("|".join(f"({pattern})" for pattern, _ in _PANEL_WORDS))
+
+
+def in_panel_words(text: str) -> str:
+    """Name settings as the panel does where a message names them by their keys in a take file."""
+
+    def said(found: re.Match[str]) -> str:
+        return next(word for pattern, word in _PANEL_WORDS if re.fullmatch(pattern, found.group()))
+
+    return _ANY_WORD.sub(said, text)

@@ -29,6 +29,7 @@ from .preferences import chosen_python
 from .properties import SIGHTLINE_PG_scene, read_settings, settings_as_text
 from .scene_corrections import kept_path, load_corrections, solved_take
 from .scene_take import PREVIEW, write_scene_take
+from .setting_words import in_panel_words
 from .trusting import remember_trust, show_lights
 
 POLL_S = 0.05
@@ -228,7 +229,8 @@ def show_in_place_of_preview(scene: bpy.types.Scene, take: str) -> None:
 
 def remember_warnings(scene: bpy.types.Scene, warnings: Sequence[str]) -> None:
     """Let the panel go on showing what a solve warned of."""
-    scene.sightline.warnings = "\n".join(" ".join(warning.split()) for warning in warnings)
+    lines = [" ".join(warning.split()) for warning in warnings]
+    scene.sightline.warnings = "\n".join(map(in_panel_words, lines) if scene.sightline.views else lines)
 
 
 def reports_written(scene: bpy.types.Scene, request: Request) -> None:

@@ -5,11 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from .errors import InputError
 from .shapes import FloatArray
 
 Size = tuple[int, int]  # (width, height) px
+_BLACK = 24.0  # of 255: a black row, after a codec
+_BESIDE = 16  # rows of the picture next to a bar
 
 
 @dataclass(frozen=True)
@@ -77,3 +80,32 @@ def image_fit(fit: str, old: Size, new: Size, where: str, old_name: str = "the c
         return ImageFit((1.0, 1.0), ((w - W) / 2, (h - H) / 2))
     scale = min(w / W, h / H)
     return ImageFit((scale, scale), ((w - scale * W) / 2, (h - scale * H) / 2))
+
+
+def shows_bars(
+    picture: NDArray[np.uint8],  # (H, W, 3)
+    old: Size,
+) -> bool:
+    """Tell whether a picture has just the bars that letterboxing from another size leaves.
+
+    Convention:
+        false where that leaves no bar of two rows, and where the picture beside the bars is dark too: then nothing
+        can be told. The row that a bar ends in may hold some of the picture and is not looked at.
+
+    Args:
+        picture: of a video.
+        old: size of the calibrated picture.
+
+    Returns:
+        Whether both bars are there.
+    """
+    height, width = picture.shape[:2]
+    across, down = (int(shift) for shift in image_fit("letterbox", old, (width, height), "").shift)
+    lines = picture.mean(axis=(1, 2)) if down > across else picture.mean(axis=(0, 2))
+    bar = max(across, down)
+    if bar < 2:
+        return False
+    sides = (lines, lines[::-1])
+    beside = max(float(side[bar + 2 : bar + 2 + _BESIDE].mean()) for side in sides)
+    darkest = max(float(side[: bar - 1].max()) for side in sides)
+    return darkest <= _BLACK and beside > 2 * _BLACK

@@ -105,7 +105,7 @@ def guard_cleaned(item: bpy.types.Object, replace: bool) -> None:
     """
     before = layer_action(item, CLEANED)
     if before is not None and before.get(FINGERPRINT) != bag_digest(before) and not replace:
-        raise InputError(f"the cleaned layer of {item.name} was changed by hand; tick Replace to make it anew")
+        raise InputError(f"the cleaned layer of {item.name} was changed by hand; tick Replace My Changes to redo it")
 
 
 def base_motion(item: bpy.types.Object, solution: Solution, clock: tuple[int, float], layer: str) -> SkeletonMotion:

@@ -1,6 +1,7 @@
 """The step Cameras: choose a calibration and see what it is."""
 # pyright: reportAttributeAccessIssue=false, reportOptionalMemberAccess=false, reportArgumentType=false, reportInvalidTypeForm=false
 
+import os
 from pathlib import Path
 
 import bpy
@@ -12,6 +13,7 @@ from ...inference.errors import InputError
 from ...inference.files.calibration import read_calibration
 from ...inference.files.camera_table import find_name
 from ..scene_take import set_calibrated_sizes
+from ..setting_words import in_panel_words
 from .guarded import guarded
 
 
@@ -24,7 +26,7 @@ def look_at_calibration(scene: bpy.types.Scene) -> tuple[str, ...]:
     try:
         found = read_calibration(path, None, known.height_m or None, sizes)
     except InputError as problem:
-        known.calibration_problem = " ".join(str(problem).split())
+        known.calibration_problem = in_panel_words(" ".join(str(problem).split()))
         return ()
     centres = np.array([camera.centre for camera in found.cameras.values()]).reshape(-1, 3)
     apart = np.linalg.norm(centres[:, None] - centres[None], axis=-1)
@@ -36,7 +38,7 @@ def look_at_calibration(scene: bpy.types.Scene) -> tuple[str, ...]:
         known.calibration_problem = (
             f"It has no camera called {', '.join(lacking)}: it has {', '.join(found.cameras)}. Rename the videos above"
         )
-    return tuple(found.warnings)
+    return tuple(map(in_panel_words, found.warnings))
 
 
 class SIGHTLINE_OT_choose_calibration(bpy.types.Operator, ImportHelper):
@@ -47,6 +49,14 @@ class SIGHTLINE_OT_choose_calibration(bpy.types.Operator, ImportHelper):
     bl_options = {"UNDO"}
 
     filepath: StringProperty(subtype="FILE_PATH", options={"SKIP_SAVE"})
+
+    def invoke(self, context: bpy.types.Context, event: bpy.types.Event) -> set[str]:
+        """Look first where the videos are, or the calibration before."""
+        known = context.scene.sightline
+        beside = known.calibration_path or next((view.video for view in known.views), "")
+        if beside and not self.filepath:
+            self.filepath = str(Path(bpy.path.abspath(beside)).parent) + os.sep
+        return ImportHelper.invoke(self, context, event)
 
     def execute(self, context: bpy.types.Context) -> set[str]:
         def choose() -> set[str]:

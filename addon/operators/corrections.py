@@ -13,6 +13,7 @@ from ..scene_corrections import (
     change_corrections,
     index_at,
     kept_keypoints,
+    label,
     load_corrections,
     pinned_place,
     time_range,
@@ -61,7 +62,7 @@ class _Correcting:
             correction = self.correction(context.scene)
             add_correction(context.scene, correction)
             expect_again(context)
-            self.report({"INFO"}, f"{correction.words[0].upper()}{correction.words[1:]}")  # type: ignore[attr-defined]
+            self.report({"INFO"}, f"Noted for Solve Again: {label(context.scene, correction)}")  # type: ignore[attr-defined]
             redraw_panels(context)
             return {"FINISHED"}
 

@@ -49,6 +49,11 @@ def end_dragging() -> None:
     _Session.handler = _Session.grab = _Session.hovered = None
 
 
+def dragging() -> bool:
+    """Whether keypoints can be dragged now."""
+    return _Session.handler is not None
+
+
 @dataclass(frozen=True, eq=False)
 class Shown:
     """What one region shows of the current frame."""

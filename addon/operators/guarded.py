@@ -7,6 +7,7 @@ from collections.abc import Callable
 import bpy
 
 from ...inference.errors import Cancelled, SolveError
+from ..setting_words import in_panel_words
 
 log = logging.getLogger(__name__)
 
@@ -24,11 +25,16 @@ def refuse(operator: bpy.types.Operator, problem: Exception) -> set[str]:
     if isinstance(problem, Cancelled):
         operator.report({"INFO"}, "Cancelled; the scene is as it was")
     elif isinstance(problem, SolveError):
-        operator.report({"ERROR"}, " ".join(str(problem).split()))
+        operator.report({"ERROR"}, in_words_of(bpy.context.scene, " ".join(str(problem).split())))
     else:
         log.error("unexpected error", exc_info=problem)
         operator.report({"ERROR"}, f"Unexpected {type(problem).__name__}: {problem}; the console shows more")
     return {"CANCELLED"}
+
+
+def in_words_of(scene: bpy.types.Scene, text: str) -> str:
+    """Name settings as the panel does, unless a take file of the user's own is solved, which has keys."""
+    return in_panel_words(text) if scene.sightline.views else text
 
 
 def drawn(what: str, draw: Callable[[], None]) -> bool:

@@ -21,7 +21,7 @@ _BATCHES: dict[tuple[object, ...], tuple[object, gpu.types.GPUBatch]] = {}
 
 
 def draw_band(context: bpy.types.Context) -> None:
-    """Draw the band of every take, one above the other."""
+    """Draw the band of every take, one above the other; a hidden one, as that of a preview, would cover the frames."""
     view = context.region.view2d
     left = view.view_to_region(0.0, 0.0, clip=False)[0]
     per_frame = (view.view_to_region(1000.0, 0.0, clip=False)[0] - left) / 1000.0
@@ -31,7 +31,7 @@ def draw_band(context: bpy.types.Context) -> None:
     middle = context.scene.sightline.overlay.band_of == "MEDIAN"
     scale = context.preferences.system.ui_scale
     foot = (_FOOT_PX if context.region.height > _LOW_PX * scale else 1.0) * scale
-    for number, shown in enumerate(shown_takes(context.scene)):
+    for number, shown in enumerate(one for one in shown_takes(context.scene) if not one.home.hide_viewport):
         batch = _batch(shown, middle, count)
         with blending(), gpu.matrix.push_pop():
             height = (_HEIGHT_PX + _MARK_PX + 3) * scale

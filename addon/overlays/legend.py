@@ -13,7 +13,7 @@ from .painting import blending, faces, words
 from .plate import SWITCH
 from .shown import SOLUTION
 
-_LEFT_PX, _FOOT_PX, _WIDTH_PX, _HEIGHT_PX, _STEPS = 30.0, 34.0, 250.0, 9.0, 48
+_LEFT_PX, _FOOT_PX, _WIDTH_PX, _HEIGHT_PX, _STEPS = 30.0, 62.0, 250.0, 9.0, 48
 _BACK = (0.05, 0.05, 0.05, 0.6)
 
 

@@ -51,7 +51,7 @@ class SIGHTLINE_PT_cameras(Tab, bpy.types.Panel):
                     column.prop(known.board, name)
             for name in ("inverted", "pictures", "lens_pictures"):
                 column.prop(known.board, name)
-        if known.cameras_from != "SCENE":
+        if known.cameras_from in ("BOARD", "PERSON"):
             column.prop(known, "lenses_path")
 
 
@@ -69,7 +69,8 @@ class SIGHTLINE_PT_camera_trust(Tab, bpy.types.Panel):
             for name in ("refine_cameras", "rotation_sigma_deg", "centre_sigma_m"):
                 layout.prop(known, name)
         if known.cameras_from == "FILE":
-            layout.prop(known, "units")
+            for name in ("units", "lenses_path"):
+                layout.prop(known, name)
         if known.cameras_from != "PERSON":
             layout.prop(known, "floor")
             return
@@ -96,7 +97,6 @@ class SIGHTLINE_PT_person(Tab, bpy.types.Panel):
     def draw(self, context: bpy.types.Context) -> None:
         layout, known = self.layout, context.scene.sightline
         layout.use_property_split = True
-        layout.prop(known, "take_name")
         layout.prop(known, "persons")
         layout.prop(known, "height_m")
         row = layout.row(align=True)

@@ -4,7 +4,7 @@
 import bpy
 
 from ..on_solved import OnSolved
-from .tab import Tab
+from .tab import Tab, place_in_list
 
 
 class SIGHTLINE_UL_gaps(bpy.types.UIList):
@@ -18,14 +18,12 @@ class SIGHTLINE_UL_gaps(bpy.types.UIList):
         item: bpy.types.PropertyGroup,
         _icon: int,
         _active: object,
-        _property: str,
-        index: int,
     ) -> None:
         row = layout.row(align=True)
         row.label(text=item.name.replace("_", " "))
         row.label(text=item.kind)
         row.label(text=f"{item.first}-{item.last}")
-        row.operator("sightline.jump_to_gap", text="", icon="TRACKING_FORWARDS_SINGLE").index = index
+        row.operator("sightline.jump_to_gap", text="", icon="TRACKING_FORWARDS_SINGLE").index = place_in_list(item)
 
 
 class SIGHTLINE_PT_cleanup(OnSolved, Tab, bpy.types.Panel):

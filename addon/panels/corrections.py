@@ -5,8 +5,9 @@ import bpy
 
 from ..host.parts import part_of
 from ..on_solved import OnSolved
+from ..operators.drag import dragging
 from ..scene_corrections import kept_path
-from .tab import Tab, say
+from .tab import Tab, place_in_list, say
 
 
 class SIGHTLINE_UL_corrections(bpy.types.UIList):
@@ -21,11 +22,10 @@ class SIGHTLINE_UL_corrections(bpy.types.UIList):
         _icon: int,
         _active: object,
     ) -> None:
-        index = int(item.path_from_id().rpartition("[")[2].rstrip("]"))
         row = layout.row(align=True)
         icon = "CHECKBOX_HLT" if item.enabled else "CHECKBOX_DEHLT"
         button = row.operator("sightline.change_corrections", text="", icon=icon, emboss=False)
-        button.what, button.index = "TOGGLE", index
+        button.what, button.index = "TOGGLE", place_in_list(item)
         text = row.row()
         text.active = item.enabled
         text.label(text=item.name)
@@ -54,7 +54,9 @@ class SIGHTLINE_PT_fix(OnSolved, Tab, bpy.types.Panel):
             say(layout, "Look through a camera of the take: choose one in Views", "INFO")
         column = layout.column(align=True)
         column.enabled = through
-        column.operator("sightline.drag_keypoints", icon="VIEW_PAN")
+        on = dragging()
+        text = "End Dragging (Esc)" if on else None
+        column.operator("sightline.drag_keypoints", text=text, icon="VIEW_PAN", depress=on)
         column = layout.column(align=True)
         column.prop_search(known, "fix_joint", known, "fix_joints", icon="BONE_DATA")
         column.prop(known, "fix_person")
@@ -87,7 +89,10 @@ class SIGHTLINE_PT_fix(OnSolved, Tab, bpy.types.Panel):
         row = layout.row()
         row.scale_y = 1.4
         row.operator("sightline.solve_again", icon="FILE_REFRESH")
-        problem = context.window_manager.sightline.again_problem
+        status = context.window_manager.sightline
+        if status.running:
+            layout.progress(factor=status.share, text=status.text)
+        problem = status.again_problem
         if not kept_path(context.scene).is_file():
             problem = problem or "The keypoints of the last solve are gone"
         if problem:

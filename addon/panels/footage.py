@@ -54,6 +54,7 @@ class SIGHTLINE_PT_footage(Tab, bpy.types.Panel):
         column.operator("sightline.check_videos", text="", icon="FILE_REFRESH")
         if not known.views:
             layout.operator("sightline.add_videos", icon="FILE_MOVIE")
+            layout.prop(known, "take_path")
             return
         say(layout, missing_footage(context.scene))
         if len(known.views) == 1:
@@ -69,12 +70,12 @@ class SIGHTLINE_PT_footage(Tab, bpy.types.Panel):
         column.use_property_split = True
         say(column, view.problem)
         say(column, facts_of(view), "INFO")
-        column.prop(view, "video", text="Video")
+        if view.problem:
+            column.prop(view, "video", text="Video")
         column.prop(view, "fit")
         column.prop(view, "offset_mode")
         if view.offset_mode == "GIVEN":
             column.prop(view, "offset_s")
-        column.prop(view, "fps")
         layout.operator("sightline.same_for_all", icon="DUPLICATE")
 
 
@@ -94,6 +95,11 @@ class SIGHTLINE_PT_range(Tab, bpy.types.Panel):
         layout.use_property_split = True
         for name in ("start_s", "end_s", "take_fps"):
             layout.prop(known, name)
+        if 0 <= known.view_index < len(known.views):
+            view = known.views[known.view_index]
+            layout.label(text=f"Of {view.name}:")
+            layout.prop(view, "video")
+            layout.prop(view, "fps")
 
 
 CLASSES = (SIGHTLINE_UL_views, SIGHTLINE_PT_footage, SIGHTLINE_PT_range)

@@ -15,7 +15,7 @@ class SIGHTLINE_PT_views(Tab, bpy.types.Panel):
 
     bl_label = "Views"
     bl_parent_id = "SIGHTLINE_PT_solve"
-    bl_order = 11
+    bl_order = 7
 
     @classmethod
     def poll(cls, context: bpy.types.Context) -> bool:
@@ -39,12 +39,14 @@ class SIGHTLINE_PT_views(Tab, bpy.types.Panel):
             if camera.get(LIGHT) in ("amber", "red", "grey") or active:
                 say(layout, camera.get(LIGHT_WHY, ""), "BLANK1")
         row = layout.row(align=True)
+        row.label(text="", icon="OVERLAY")
         row.prop(chosen.overlay, "skeleton", toggle=True)
         row.prop(chosen.overlay, "keypoints", toggle=True)
-        for group, text in (("uncertainty", "Uncertainty"), ("raw", "Raw Joints")):
+        row = layout.row(align=True)
+        for group, text in (("uncertainty", "Ellipsoids"), ("raw", "Raw Joints")):
             collection = find_group(context.scene, chosen.take, group)
             if collection is not None:
-                layout.prop(collection, "hide_viewport", text=text, invert_checkbox=True)
+                row.prop(collection, "hide_viewport", text=text, invert_checkbox=True)
 
 
 CLASSES = (SIGHTLINE_PT_views,)

@@ -21,6 +21,11 @@ def step_header(layout: bpy.types.UILayout, missing: str, begun: bool) -> None:
     layout.label(text="", icon=done)
 
 
+def place_in_list(item: bpy.types.PropertyGroup) -> int:
+    """Return where an entry stands in its collection; Blender tells a list's row only as its ninth argument."""
+    return int(item.path_from_id().rpartition("[")[2].rstrip("]"))
+
+
 def say(layout: bpy.types.UILayout, text: str, icon: str = "ERROR", width: int = _WIDTH) -> None:
     """Write a sentence in as many lines as it takes; nothing for an empty one."""
     if not text:

@@ -73,13 +73,13 @@ def advance(run, until=lambda said: False, limit_s=30.0):
 
 
 def heard(said):
-    return any(text.startswith("Detect") for _, text in said)
+    return any(text.startswith("Finding people") for _, text in said)
 
 
 def test_progress_names_the_stage_and_the_time_left_and_ends_in_the_scene(child, wanted):
     run = background.begin(wanted())
     built, said = advance(run)
-    assert (0.3, "Detect: 3 of 10, 1 s left") in said and built.take == "balancing"
+    assert (0.3, "Finding people: 3 of 10 pictures, 1 s left") in said and built.take == "balancing"
     assert len(bpy.context.scene.sightline.summary.split("\n")) > 2
 
 
@@ -195,7 +195,7 @@ def test_a_real_solve_is_cancelled_and_what_it_had_is_kept(
     request = solving.request_for(take, tmp_path / "out")
     wanted = Wanted(request, bpy.context.scene.session_uid)
     run = background.begin(wanted)
-    advance(run, lambda said: any(text.startswith("Detect") and share > 0.3 for share, text in said), 120)
+    advance(run, lambda said: any(text.startswith("Finding people") and share > 0.3 for share, text in said), 120)
     run.job.cancel()
     with pytest.raises(Cancelled):
         advance(run)

@@ -69,8 +69,8 @@ def test_ranges_limbs_and_dropped_views(take):
     assert (wrong.joint, wrong.start_s, wrong.end_s) == ("nose", times[5], times[5])
     assert [item.joint for item in (everything, swap, drop)] == [None, "legs", None]
     assert [item.name for item in fix().corrections][1:3] == [
-        "wrong, all, cam02, 0.08-0.15 s",
-        "swap, legs, cam02, 0.08-0.15 s",
+        "16-20, wrong, all, cam02",
+        "16-20, swap, legs, cam02",
     ]
     assert all((item.start_s, item.end_s, item.view) == (times[5], times[9], "cam02") for item in (swap, drop))
 

@@ -5,10 +5,15 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import bpy
+import cv2
+import numpy as np
 import pytest
 from sightline.addon.operators.footage import SIGHTLINE_FH_videos
+from sightline.addon.panels.solve import together
 from sightline.addon.properties import facts_of
-from sightline.addon.scene_take import missing_cameras, missing_footage, write_scene_take
+from sightline.addon.scene_take import missing_cameras, missing_footage, next_step, write_scene_take
+from sightline.addon.setting_words import in_panel_words
+from sightline.addon.solving import remember_warnings
 from sightline.addon.thumbnails import _State, forget_thumbnails, thumbnail
 from sightline.inference.errors import InputError
 from sightline.inference.take import read_take
@@ -167,6 +172,23 @@ def test_a_video_of_another_size_asks_for_its_fit_before_the_solve(known, folder
     assert missing_footage(bpy.context.scene) == ""  # a board has no calibrated size
 
 
+def test_a_video_with_the_bars_of_another_size_is_letterboxed(known, folder):
+    """640x480 from 672x480: scaled by 0.952, 457.1 rows of picture, 11.4 of bar above and below."""
+    writer = cv2.VideoWriter(str(folder / "videos" / "cam01.mp4"), cv2.VideoWriter_fourcc(*"mp4v"), 30.0, (640, 480))
+    picture = np.random.default_rng(0).integers(60, 200, (48, 64, 3)).astype(np.uint8)
+    picture = cv2.resize(picture, (640, 480))
+    picture[:11] = picture[-11:] = 0
+    for _ in range(3):
+        writer.write(picture)
+    writer.release()
+    add(folder)
+    text = (folder / "calibration.toml").read_text(encoding="utf-8")
+    (folder / "calibration.toml").write_text(text.replace("640", "672"), encoding="utf-8")
+    bpy.ops.sightline.choose_calibration(filepath=str(folder / "calibration.toml"))
+    assert [view.fit for view in known.views] == ["letterbox", "exact", "exact", "exact"]
+    assert "cam02 is 480×640" in missing_footage(bpy.context.scene)  # no bars there: only the user knows
+
+
 def test_a_whole_picture_in_another_size_is_scaled(known, folder):
     add(folder)
     text = (folder / "calibration.toml").read_text(encoding="utf-8")
@@ -174,3 +196,45 @@ def test_a_whole_picture_in_another_size_is_scaled(known, folder):
     (folder / "calibration.toml").write_text(text, encoding="utf-8")
     bpy.ops.sightline.choose_calibration(filepath=str(folder / "calibration.toml"))
     assert {view.fit for view in known.views} == {"scale"} and missing_footage(bpy.context.scene) == ""
+
+
+def test_the_panel_says_what_to_do_next(known, folder):
+    assert next_step(bpy.context.scene) == "Add your videos below, or load the example first"
+    known.take_path = str(folder / "take.toml")
+    assert next_step(bpy.context.scene) == ""
+    known.take_path = ""
+    add(folder)
+    assert next_step(bpy.context.scene) == "Next, Cameras: choose a calibration file"
+    bpy.ops.sightline.choose_calibration(filepath=str(folder / "calibration.toml"))
+    assert next_step(bpy.context.scene) == ""
+    known.views[1].name = "cam01"
+    assert next_step(bpy.context.scene) == "Next, Footage: two videos are called 'cam01'"
+
+
+def test_settings_are_called_as_in_the_panel_unless_a_take_file_is_solved(known, folder):
+    told = "view cam01 is off. refine_cameras = true under [calibration] moves it"
+    remember_warnings(bpy.context.scene, [told])
+    assert known.warnings == told
+    add(folder)
+    remember_warnings(bpy.context.scene, [told])
+    assert known.warnings == "view cam01 is off. Refine on the Person (Trust, Scale, Floor) moves it"
+
+
+@pytest.mark.parametrize(
+    ("told", "said"),
+    [
+        ('correct it, or write offset_s = "auto"', "correct it, or choose Start: From the motion"),
+        ('write units = "mm" (or "cm", "m") under [calibration]', "choose Lengths In (Trust, Scale, Floor)"),
+        ("write the right units under [calibration]", "choose Lengths In (Trust, Scale, Floor)"),
+        ("[take] height_m is not given", "Height is not given"),
+        ('it was scaled: fit = "scale"', "it was scaled: Fit: Scaled"),
+        ("the person walks", "the person walks"),
+    ],
+)
+def test_words_of_take_files_become_those_of_the_panel(told, said):
+    assert in_panel_words(told) == said
+
+
+def test_views_that_are_warned_of_alike_share_the_explanation():
+    warnings = ["cam01 is off by 28 px. Given so", "alone", "cam03 is off by 20 px. Given so"]
+    assert together(warnings) == ["cam01 is off by 28 px. cam03 is off by 20 px. Given so", "alone"]

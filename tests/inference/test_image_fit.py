@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from inference.errors import InputError
-from inference.image_fit import image_fit
+from inference.image_fit import image_fit, shows_bars
 
 WHERE = "view 'cam01': the video"
 
@@ -77,3 +78,29 @@ def test_points_and_matrix_agree() -> None:
 def test_sizes_that_do_not_fit(fit: str, new: tuple[int, int], message: str) -> None:
     with pytest.raises(InputError, match=message):
         image_fit(fit, (1088, 1920), new, WHERE)
+
+
+def _filmed(bar: int, across: bool = False) -> NDArray[np.uint8]:
+    """A picture 108 px wide and 192 px high whose bars are not quite black, as after a codec."""
+    rng = np.random.default_rng(3)
+    picture = rng.integers(60, 200, (192, 108, 3)).astype(np.uint8)
+    if across:
+        picture[:, :bar] = picture[:, 108 - bar :] = rng.integers(0, 12, (1, 1, 3))
+    elif bar:
+        picture[:bar] = picture[192 - bar :] = rng.integers(0, 12, (1, 1, 3))
+    return picture
+
+
+def test_bars_where_letterboxing_leaves_them() -> None:
+    """108x192 from 124x192: scaled by 0.871, 167.2 rows of picture, 12.4 rows of bar above and below."""
+    assert shows_bars(_filmed(12), (124, 192))
+    assert shows_bars(_filmed(13), (124, 192))  # the last row half picture
+    assert shows_bars(_filmed(9, across=True), (108, 230))  # 90.2 columns of picture, 8.9 of bar
+
+
+def test_no_bars_and_no_telling() -> None:
+    assert not shows_bars(_filmed(0), (124, 192))  # cut, or something else
+    assert not shows_bars(_filmed(6), (124, 192))  # bars of another shape
+    assert not shows_bars(_filmed(12), (216, 384))  # letterboxing would leave none
+    assert not shows_bars(_filmed(12), (109, 192))  # nor a bar that could be seen
+    assert not shows_bars(np.zeros((192, 108, 3), dtype=np.uint8), (124, 192))  # dark all over
