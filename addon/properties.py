@@ -288,7 +288,7 @@ class SIGHTLINE_PG_scene(bpy.types.PropertyGroup):
         name="Cameras From",
         items=[
             ("FILE", "File", "A calibration of any common format"),
-            ("SCENE", "Scene", "Cameras of this scene, or solved movie clips, with the views' names"),
+            ("SCENE", "Scene", "Cameras of this scene, still or moving, or solved movie clips, with the views' names"),
             ("BOARD", "Board", "A chessboard or ChArUco board that the videos show"),
             ("PERSON", "Person", "From nothing but the person who moves; the lenses must be known"),
         ],
@@ -357,6 +357,7 @@ class SIGHTLINE_PG_scene(bpy.types.PropertyGroup):
     distance_from: StringProperty(name="From", description="The camera at one end of the measured distance")
     distance_to: StringProperty(name="To", description="The camera at its other end")
     calibration_note: StringProperty(description="What the calibration was recognised as")
+    scene_cameras_note: StringProperty(description="What was found of the scene's cameras in the last solve")
     calibration_problem: StringProperty(description="Why the calibration cannot be used")
     board: PointerProperty(type=SIGHTLINE_PG_board)
     take_path: StringProperty(name="Take File", description="A take.toml to solve instead of videos", **_FILE)
@@ -455,6 +456,7 @@ class SIGHTLINE_PG_status(bpy.types.PropertyGroup):
     errand_share: FloatProperty(min=0, max=1)
     errand_result: StringProperty(description="What came of the last one")
     errand_failed: BoolProperty()
+    opened_model: StringProperty(description="The model that the preferences show in full")
 
 
 CLASSES = (

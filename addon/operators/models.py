@@ -84,6 +84,21 @@ class SIGHTLINE_OT_refresh_models(bpy.types.Operator):
         return {"FINISHED"}
 
 
+class SIGHTLINE_OT_open_model(bpy.types.Operator):
+    """Show where this model comes from, its sha256, and everything that was measured"""  # noqa: D415
+
+    bl_idname = "sightline.open_model"
+    bl_label = "Show Model"
+    bl_options = {"INTERNAL"}
+
+    model: StringProperty(options={"SKIP_SAVE"})
+
+    def execute(self, context: bpy.types.Context) -> set[str]:
+        status = context.window_manager.sightline
+        status.opened_model = "" if status.opened_model == self.model else self.model
+        return {"FINISHED"}
+
+
 class SIGHTLINE_OT_add_model(bpy.types.Operator, ImportHelper):
     """Add a model of your own by its card, a TOML file with the network beside it; both are tried, then copied"""  # noqa: D415
 
@@ -218,6 +233,7 @@ CLASSES = (
     SIGHTLINE_OT_copy_command,
     SIGHTLINE_OT_cancel_errand,
     SIGHTLINE_OT_refresh_models,
+    SIGHTLINE_OT_open_model,
     SIGHTLINE_OT_add_model,
     SIGHTLINE_OT_remove_model,
     SIGHTLINE_OT_fetch_models,

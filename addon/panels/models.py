@@ -4,6 +4,7 @@
 import bpy
 
 from ...inference.perception.manage import ModelEntry
+from ...inference.perception.measured import details, headlines
 from ..known_models import detectors, download_note, known_models, missing_packs
 from .tab import say
 
@@ -24,14 +25,14 @@ class SIGHTLINE_MT_detectors(bpy.types.Menu):
             self.layout.label(text="None; see the preferences of Sightline", icon="ERROR")
 
 
-def draw_models(layout: bpy.types.UILayout, chosen: bpy.types.AddonPreferences) -> None:
+def draw_models(layout: bpy.types.UILayout, chosen: bpy.types.AddonPreferences, opened: str) -> None:
     """Draw the list of models with what is known of each, and what can be done."""
     row = layout.row(align=True)
     row.label(text="Models", icon="OUTLINER_OB_ARMATURE")
     row.operator("sightline.add_model", icon="ADD")
     row.operator("sightline.refresh_models", text="", icon="FILE_REFRESH")
     for model in known_models():
-        _draw_model(layout.box(), model)
+        _draw_model(layout.box(), model, model.name == opened)
     layout.operator("sightline.adapt_detector", icon="MOD_PHYSICS")
     for name in missing_packs():
         box = layout.box()
@@ -41,8 +42,10 @@ def draw_models(layout: bpy.types.UILayout, chosen: bpy.types.AddonPreferences) 
         row.operator("sightline.fetch_models", icon="IMPORT").pack = name
 
 
-def _draw_model(box: bpy.types.UILayout, model: ModelEntry) -> None:
+def _draw_model(box: bpy.types.UILayout, model: ModelEntry, opened: bool) -> None:
     row = box.row(align=True)
+    arrow = "DISCLOSURE_TRI_DOWN" if opened else "DISCLOSURE_TRI_RIGHT"
+    row.operator("sightline.open_model", text="", icon=arrow, emboss=False).model = model.name
     icon = _ICONS[model.origin] if model.ready else "ERROR"
     row.label(text=f"{model.name}: {model.origin if model.ready else 'cannot be used'}", icon=icon)
     if model.origin == "own":
@@ -54,9 +57,12 @@ def _draw_model(box: bpy.types.UILayout, model: ModelEntry) -> None:
         return
     layout_text = f", keypoints {model.layout}" if model.layout else ""
     say(column, f"{model.kind}{layout_text}; licence {model.licence}", "BLANK1", _WIDTH)
-    say(column, f"Source: {model.provenance}", "BLANK1", _WIDTH)
-    say(column, f"Measured: {model.accuracy_text or 'nothing stated'}", "BLANK1", _WIDTH)
-    say(column, f"sha256 {model.sha256}", "BLANK1", _WIDTH)
+    for line in headlines(model.accuracy) or ("No accuracy is stated",):
+        say(column, line, "BLANK1", _WIDTH)
+    if not opened:
+        return
+    for line in (f"Source: {model.provenance}", f"sha256 {model.sha256}", *details(model.accuracy)):
+        say(column, line, "BLANK1", _WIDTH)
 
 
 CLASSES = (SIGHTLINE_MT_detectors,)

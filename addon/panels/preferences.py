@@ -42,7 +42,7 @@ class SIGHTLINE_AP_preferences(bpy.types.AddonPreferences):
             row.operator("sightline.cancel_errand", text="", icon="CANCEL")
         else:
             say(layout, status.errand_result, "ERROR" if status.errand_failed else "CHECKMARK", WIDTH)
-        draw_models(layout.box(), self)
+        draw_models(layout.box(), self, status.opened_model)
 
 
 CLASSES = (SIGHTLINE_AP_preferences,)

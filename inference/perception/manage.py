@@ -36,11 +36,6 @@ class ModelEntry:
     origin: str = "own"  # or "bundled"; "fetched": its network lies in the user's folder
 
     @property
-    def accuracy_text(self) -> str:
-        """The measured accuracy in one line, "" where the card states none."""
-        return ", ".join(f"{key} {value}" for key, value in self.accuracy.items())
-
-    @property
     def line(self) -> str:
         """The entry as one line for a person."""
         if not self.ready:

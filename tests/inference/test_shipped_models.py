@@ -44,7 +44,7 @@ def test_they_are_small_enough_for_the_repository():
 def test_the_list_shows_them_as_carried():
     models = {model.name: model for model in list_models()}
     assert models["sightline_s"].ready and models["sightline_s"].origin == "bundled"
-    assert "coco" in models["sightline_s"].accuracy_text
+    assert "coco_pck_02" in models["sightline_s"].accuracy
 
 
 def test_they_cannot_be_hidden_or_removed(tmp_path, monkeypatch):

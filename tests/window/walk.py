@@ -74,13 +74,15 @@ def fill() -> driving.Steps:
     if len(known.views) != len(list(VIDEOS.glob("*.mp4"))):
         raise RuntimeError(f"{len(known.views)} videos were added")
     picture("2_footage")
+    yield from press("bpy.ops.sightline.choose_calibration(")
+    yield from driving.browse(CALIBRATION.parent, CALIBRATION.name)
     if FIT:
+        if {view.fit for view in known.views} != {FIT, "exact"}:
+            raise RuntimeError(f"videos are said to be {[view.fit for view in known.views]}")
         yield from driving.turn_choice("fit", lambda: known.views[known.view_index].fit == FIT)
         yield from press("bpy.ops.sightline.same_for_all(")
         if {view.fit for view in known.views} != {FIT}:
             raise RuntimeError("the Fit of one video was not given to the others")
-    yield from press("bpy.ops.sightline.choose_calibration(")
-    yield from driving.browse(CALIBRATION.parent, CALIBRATION.name)
     yield from driving.over_property("sightline.persons")
     if known.calibration_problem or known.persons != 1:
         raise RuntimeError(f"cameras: {known.calibration_problem}; {known.persons} people")
@@ -170,6 +172,8 @@ def walk() -> Generator[float, None, dict[str, object]]:
     result["farthest_sigmas"] = round(farthest_sigmas(), 3)
     yield 2.0  # the panel is drawn anew
     picture("13_few_keys")
+    yield from press('bpy.ops.sightline.list_gaps(order="uncertainty"', x_px=driving.sidebar()[2].x + 170)
+    yield 1.0  # its list is drawn
     folder = Path(bpy.context.scene.sightline.solution_path).parent
     yield from press("bpy.ops.sightline.export_take(")
     yield from until(lambda: list(folder.glob("*.fbx")), "an FBX")

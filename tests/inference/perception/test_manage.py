@@ -133,7 +133,7 @@ def test_an_own_model_says_where_it_comes_from_and_can_be_removed(
     card.write_text(card.read_text() + "[accuracy]\nwithin_5_px = 0.92\n")
     add_model(card)
     (mine,) = [model for model in list_models() if model.name == "mine"]
-    assert (mine.origin, mine.provenance, mine.accuracy_text) == ("own", "made for this test", "within_5_px 0.92")
+    assert (mine.origin, mine.provenance, mine.accuracy) == ("own", "made for this test", {"within_5_px": 0.92})
     remove_model("mine")
     assert list((tmp_path / "models").iterdir()) == []
     assert all(model.origin != "own" for model in list_models())
