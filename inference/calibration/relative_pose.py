@@ -15,6 +15,7 @@ _MOST_POINTS = 1500  # that the refinement uses; more add nothing to a start
 _THRESHOLD_SIGMAS = 3.0
 _LOSS_SIGMAS = 2.0  # of the Cauchy loss
 _FEWEST_POINTS = 16
+MEDIAN_OF_ONE = 0.6745  # of the size of a Gaussian deviation, in sigmas
 _SEED = 20
 
 
@@ -27,6 +28,7 @@ class RelativePose:
     inliers: BoolArray  # (N,)
     front_share: float  # of the inliers that lie in front of both cameras
     parallax: float  # median sine of the angle between the inliers' rays
+    spread: float  # sigma of a Gaussian with the median Sampson distance of all points, over the stated one
 
 
 def relative_pose(
@@ -70,13 +72,15 @@ def relative_pose(
         return None
     R, t, _ = _voted_pose(U, Vt, first[inliers], second[inliers])
     R, t = _refined(R, t, first, second, sigma)
-    inliers = np.abs(sampson(_essential(R, t), first, second)) < _THRESHOLD_SIGMAS * sigma
+    distance = np.abs(sampson(_essential(R, t), first, second)) / sigma
+    inliers = distance < _THRESHOLD_SIGMAS
     if inliers.sum() < _FEWEST_POINTS:
         return None
     U, _, Vt = np.linalg.svd(_essential(R, t))
     R, t, share = _voted_pose(U, Vt, first[inliers], second[inliers])
     depth = two_view_depths(R, t, first[inliers], second[inliers])
-    return RelativePose(R, t, inliers, share, float(np.median(depth.sine)))
+    parallax, spread = float(np.median(depth.sine)), float(np.median(distance)) / MEDIAN_OF_ONE
+    return RelativePose(R, t, inliers, share, parallax, spread)
 
 
 def sampson(E: FloatArray, first: FloatArray, second: FloatArray) -> FloatArray:

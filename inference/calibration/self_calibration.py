@@ -16,12 +16,12 @@ from ..geometry.triangulation import triangulate
 from ..shapes import FloatArray
 from ..types import Camera, CameraRig, Intrinsics, Keypoints2D, Keypoints3D
 from .bundle_adjustment import Bundle, BundleModel, BundleResult, adjust_bundle
-from .chain import Pair, chained_poses, paired_poses, roots
+from .chain import Pair, chained_poses, noise_over_stated, paired_poses, roots
 from .degeneracy import check_certainty, check_motion, check_pair_motion, check_spread
 from .focal_lengths import check_lenses, unshown, zoomed_lens
 from .gauge import TYPICAL_HEIGHT_M, gauge_covariance, stature, world_from_person
 from .observations import Observations, gather_observations
-from .relative_pose import RelativePose
+from .relative_pose import MEDIAN_OF_ONE, RelativePose
 from .scale import KnownLengths, Scale, metric_scale
 from .tracks import main_tracks
 
@@ -30,11 +30,11 @@ _FEW_MOMENTS = 80  # that starts are compared on
 _STARTS = 3
 _LEAST_NOISE = 0.2  # of what the keypoints state
 _GOOD_START = 2.0  # median squared residual, in stated sigmas, that needs no other start (of pure noise: 0.9)
+_OVERCONFIDENT = 2.0  # errors over stated ones, from which on thresholds in stated sigmas may be what fails
 _ITERATIONS = 25
 _ROUGH = 1e-4  # relative fall of the cost at which noise and bones are measured
 _CUT = 9.0  # squared sigmas beyond which a residual is wild and says nothing about the noise
 _MEDIAN_OF_TWO = 1.386  # median of chi² with two degrees of freedom
-_MEDIAN_OF_ONE = 0.6745  # of the size of a Gaussian deviation, in sigmas
 _FEWEST_LENGTHS = 30
 _OFTEN = 20  # times that a view must show a joint to say something of its standing offset
 _LAGS = 20  # moments over which errors may remember
@@ -93,9 +93,7 @@ def calibrate_from_person(
         check_lenses(lenses)
     single = gather_observations(lenses, main_tracks(lenses, tracks), _MOST_MOMENTS)
     check_motion(single)
-    pairs = paired_poses(single)
-    start, noise = _best_start(single, pairs)
-    check_pair_motion(single, noise)
+    start = _checked_start(single)
     rig = rig_with_poses(lenses, start.R, start.t)
     settings = association or AssociationSettings()
     people = choose_people(rig, tracks, persons, settings)
@@ -111,6 +109,27 @@ def calibrate_from_person(
     scale = metric_scale(result.bundle.points, observations.joint_names, centres, height_m, known)
     inflation = estimator_variance(result.squared, model, held)
     return _in_world(lenses, observations, result, (model, inflation), scale)
+
+
+def _checked_start(observations: Observations) -> Bundle:
+    """Chain all cameras; where that fails and errors are much larger than stated, once more with their true size.
+
+    Thresholds are in stated sigmas: those of a detector that is too sure of itself would leave hardly a joint.
+
+    Raises:
+        DegenerateError: the cameras cannot be chained, or the motion is planar.
+    """
+    try:
+        start, noise = _best_start(observations, paired_poses(observations))
+    except DegenerateError:
+        excess = noise_over_stated(observations)
+        if excess < _OVERCONFIDENT:
+            raise
+        observations = replace(observations, weight=observations.weight / excess)
+        check_pair_motion(observations)
+        start, noise = _best_start(observations, paired_poses(observations))
+    check_pair_motion(observations, noise)
+    return start
 
 
 def _best_start(observations: Observations, pairs: Mapping[Pair, RelativePose]) -> tuple[Bundle, float]:
@@ -211,7 +230,7 @@ def _excess_sigma(off: FloatArray, variance: FloatArray) -> float:
     low, high = 0.0, float(off.max())
     for _ in range(30):
         middle = (low + high) / 2
-        if np.median(off / np.sqrt(variance + middle**2)) > _MEDIAN_OF_ONE:
+        if np.median(off / np.sqrt(variance + middle**2)) > MEDIAN_OF_ONE:
             low = middle
         else:
             high = middle

@@ -13,7 +13,7 @@ from inference.errors import DegenerateError
 from inference.geometry.rotation import log
 from inference.shapes import FloatArray
 from inference.types import Camera, CameraRig, Keypoints2D
-from tests.synthetic import BASE, SCENES, Scene, circle_rig, make_scene, observe
+from tests.synthetic import BASE, SCENES, Noise, Scene, circle_rig, make_scene, observe
 from tools.benchmarks.cameras import squared_sigmas
 
 QUIET = replace(BASE, sigma_px=1.0, outliers=0.0, missing=0.0, swaps=0.0)
@@ -83,6 +83,32 @@ def test_bystanders_are_not_taken_for_the_person() -> None:
     assert rotation_errors_deg(found.rig, scene.rig).max() < 0.3
 
 
+def overconfident(noise: Noise) -> Noise:
+    """Keypoints that state an eighth of their error."""
+    return replace(noise, stated_sigma_px=noise.sigma_px / 8)
+
+
+def test_detectors_that_are_too_sure_of_themselves_give_the_same_cameras() -> None:
+    """Thresholds in stated sigmas leave no pair of views then: it takes the true size of the errors."""
+    scene = make_scene(frames=150, cameras=4, seed=5003)
+    errors = []
+    for noise in (SCENES["realistic"], overconfident(SCENES["realistic"])):
+        found = solved(scene, observe(scene, noise, seed=5103))
+        errors.append(rotation_errors_deg(found.rig, scene.rig).mean())
+    assert errors[1] == pytest.approx(errors[0], rel=0.1)
+    assert found.facts["noise_over_stated"] == pytest.approx(8, rel=0.15)
+
+
+def test_a_view_of_somebody_else_is_refused_however_large_the_errors_are() -> None:
+    """The negative control: errors are measured where two views agree, and hide no contradiction."""
+    scene, other = (make_scene(frames=150, cameras=4, seed=seed) for seed in (5003, 5053))
+    noise = overconfident(SCENES["realistic"])
+    views = list(observe(scene, noise, seed=5103))
+    views[2] = observe(other, noise, seed=5103)[2]
+    with pytest.raises(DegenerateError, match="cam03"):
+        solved(scene, tuple(views))
+
+
 def still(scene: Scene) -> Scene:
     return replace(scene, xyz=np.repeat(scene.xyz[:1], len(scene.xyz), axis=0))
 
@@ -92,10 +118,11 @@ def planar(scene: Scene) -> Scene:
 
 
 @pytest.mark.parametrize(("change", "message"), [(still, "hardly moves"), (planar, "plane")])
-def test_motion_that_determines_nothing_is_named(change: object, message: str) -> None:
+@pytest.mark.parametrize("stated", [2.0, 0.3])
+def test_motion_that_determines_nothing_is_named(change: object, message: str, stated: float) -> None:
     scene = change(make_scene(frames=120, cameras=4, seed=2))  # type: ignore[operator]
     with pytest.raises(DegenerateError, match=message):
-        solved(scene, observe(scene, replace(QUIET, sigma_px=2.0), seed=1))
+        solved(scene, observe(scene, replace(QUIET, sigma_px=2.0, stated_sigma_px=stated), seed=1))
 
 
 def test_too_few_common_frames_are_named() -> None:
