@@ -28,7 +28,19 @@ sys.path.insert(0, str(ROOT))
 
 from inference.errors import SolveError  # noqa: E402  the checkout is on the path only now
 from inference.report.record import versions  # noqa: E402
-from tools.benchmarks import cameras, desk_take, hypotheses, people, real_take, renderer, scenes, speed, stations, trust  # noqa: E402
+from tools.benchmarks import (  # noqa: E402
+    cameras,
+    desk_take,
+    hypotheses,
+    moving,
+    people,
+    real_take,
+    renderer,
+    scenes,
+    speed,
+    stations,
+    trust,
+)
 from tools.benchmarks.peers import PACKAGES, Peers, installed_peers  # noqa: E402
 from tools.benchmarks.rows import Row, as_markdown, as_text, skipped  # noqa: E402
 
@@ -44,6 +56,7 @@ def parts_of(shared: Path, peers: Peers, quick: bool = False) -> dict[str, Part]
     return {
         "speed": lambda: speed.speed(peers),
         **{f"scene-{case.key}": partial(scenes.case_rows, case, seeds, peers) for case in scenes.CASES},
+        "moving-cameras": lambda: moving.moving_rows(seeds),
         "coverage": lambda: trust.many_rigs(4 if quick else 40),
         "people": people.people,
         "cameras": lambda: cameras.from_joints(peers, camera_seeds, camera_seeds[: 1 if quick else 5]),

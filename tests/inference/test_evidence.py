@@ -9,12 +9,14 @@ import pytest
 
 from inference.config import MotionSettings, TriangulationSettings
 from inference.evidence import Moments, about, made_views, turn_from_shifts, turn_of_cameras, turned_as_unsure
+from inference.geometry.camera_path import before_first_pose, poses_at
+from inference.geometry.projection import project
 from inference.geometry.rotation import exp
 from inference.geometry.triangulation import triangulate
 from inference.motion.estimate import estimate_motion
 from inference.motion.standing import USUAL_TURN
 from inference.types import CameraRig, Flag, Keypoints3D, Reason, SkeletonMotion, SolveReport
-from tests.synthetic import SCENES, make_scene, observe
+from tests.synthetic import SCENES, make_scene, moving_rig, observe
 
 
 @pytest.fixture(scope="module")
@@ -74,6 +76,20 @@ def test_pixels_of_a_stretched_picture_become_the_angle_that_they_were(scene) ->
 def cross(vector: np.ndarray) -> np.ndarray:
     x, y, z = vector
     return np.array([[0, -z, y], [z, 0, -x], [-y, x, 0]])
+
+
+def test_made_views_turn_with_a_camera_that_moves(scene) -> None:
+    """They see depth and sideways in its axes at every time, and tell of the samples what is so."""
+    rig = moving_rig(CameraRig(scene.rig.cameras[:1], np.zeros((6, 6))), scene.timestamps_s)
+    told, wanted = told_of(scene)
+    views = observe(replace(scene, rig=rig), SCENES["white"], seed=2)
+    made, more = made_views(rig, views, wanted, told)
+    assert made.moving == made.names
+    axes, seen = (poses_at(camera, scene.timestamps_s)[0] for camera in made.cameras)
+    np.testing.assert_allclose(seen[:, 0], axes[:, 2], atol=1e-12)  # its picture's x is the camera's depth
+    back = project(made.cameras[1], before_first_pose(made.cameras[1], scene.xyz, scene.timestamps_s))
+    own = np.isfinite(more[1].xy)
+    np.testing.assert_allclose(more[1].xy[own], back[own], atol=1e-6)
 
 
 def test_what_is_stated_of_the_cameras_stays(scene) -> None:
