@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,11 @@ from ..inference.errors import InputError
 from ..inference.files.camera_table import Calibration, find_name
 from ..inference.footage import open_footage, read_frame
 from ..inference.image_fit import image_fit, shows_bars
+from ..inference.views import first_moment
 from .host.blender_cameras import export_cameras
+from .host.parts import take_collection
+from .host.picture_frames import ViewInTake
+from .host.scene import FRAME_START
 from .take_entry import TakeEntry, ViewEntry, write_take
 
 
@@ -147,7 +152,8 @@ def write_scene_take(context: bpy.types.Context, seconds: float | None = None) -
     name = known.take_name.strip() or "take"
     name = name + PREVIEW if seconds is not None else name
     known.project = known.project or uuid4().hex
-    calibration, board = _calibration(context, folder / f"{name} cameras.toml")
+    end_s = _end(known, seconds)
+    calibration, board = _calibration(context, folder, name, end_s)
     entry = TakeEntry(
         name=name,
         views=tuple(_view(view) for view in known.views),
@@ -156,7 +162,7 @@ def write_scene_take(context: bpy.types.Context, seconds: float | None = None) -
         persons=known.persons,
         height_m=_clean(known.height_m) or None,
         start_s=_clean(known.start_s) or None,
-        end_s=_end(known, seconds),
+        end_s=end_s,
         fps=_clean(known.take_fps) or None,
         settings={} if known.detector in ("", "blazepose") else {"detector": known.detector},
         project=known.project,
@@ -177,8 +183,10 @@ def _end(known: Any, seconds: float | None) -> float | None:
     return min(preview, _clean(known.end_s)) if known.end_s else preview
 
 
-def _calibration(context: bpy.types.Context, own: Path) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return the tables [calibration] and [calibration.board]; what is not stated stays away."""
+def _calibration(
+    context: bpy.types.Context, folder: Path, name: str, end_s: float | None
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the tables [calibration] and [calibration.board] of a take; what is not stated stays away."""
     known = context.scene.sightline
     lenses = {"intrinsics": _absolute(known.lenses_path)} if known.lenses_path.strip() else {}
     floor = {"floor": known.floor} if known.floor != "keep" else {}
@@ -187,10 +195,38 @@ def _calibration(context: bpy.types.Context, own: Path) -> tuple[dict[str, Any],
     if known.cameras_from == "BOARD":
         return {"source": "board"} | lenses | floor, _board(known.board)
     if known.cameras_from == "SCENE":
-        export_cameras(context, own, [view.name for view in known.views])
+        own = folder / f"{name} cameras.toml"
+        found = export_cameras(context, own, [v.name for v in known.views], views=_in_take(context.scene, name, end_s))
+        moving = f"Moving: {', '.join(found.paths)}. " if found.paths else ""
+        known.scene_cameras_note = moving + " ".join(f"{said[0].upper()}{said[1:]}." for said in found.warnings)
         return {"source": str(own)} | floor | _trust(known), {}
     units = {} if known.units == "AUTO" else {"units": known.units}
     return {"source": _absolute(known.calibration_path)} | lenses | units | floor | _trust(known), {}
+
+
+def _in_take(scene: bpy.types.Scene, take: str, end_s: float | None) -> dict[str, ViewInTake]:
+    """Say of every view which of its pictures the take uses, and in which frames the result will lie.
+
+    Convention:
+        rates are constant; a second more on either side, where the range of the take does not leave all.
+    """
+    known = scene.sightline
+    views = [view for view in known.views if view.frames]
+    rates = {view.name: _clean(view.fps or view.found_fps) for view in views}
+    offsets = {view.name: 0.0 if view.offset_mode == "AUTO" else _clean(view.offset_s) for view in views}
+    fps, start_s = _clean(known.take_fps) or max(rates.values(), default=0.0), _clean(known.start_s)
+    spans = [(offsets[view.name], offsets[view.name] + (view.frames - 1) / rates[view.name]) for view in views]
+    start = int((take_collection(scene, take) or {}).get(FRAME_START, scene.frame_start))
+    found = {}
+    for view in views:
+        rate, offset_s = rates[view.name], offsets[view.name]
+        low, high = 0, view.frames - 1
+        if view.offset_mode != "AUTO":
+            low = max(low, math.floor((start_s - offset_s - 1) * rate))
+            high = high if end_s is None else min(high, math.ceil((end_s - offset_s + 1) * rate))
+        frame = start + (offset_s - first_moment(spans, start_s, fps)) * fps
+        found[view.name] = ViewInTake((low, high), frame, fps / rate, fps)
+    return found
 
 
 def _trust(known: Any) -> dict[str, Any]:

@@ -3,7 +3,9 @@
     blender --background SCENE.blend --python tools/export_cameras.py -- --out cameras.toml
     python tools/export_cameras.py -- SCENE.blend --out cameras.toml          (with the bpy module)
 
-Takes plain cameras and cameras of movie-clip solves; one that moves is refused unless --frame says where to take it.
+Takes plain cameras and cameras of movie-clip solves, still or moving. One that moves has a pose for every picture of
+its movie clip; without one, for every frame of the scene, the first of which is then its video's first picture.
+--frame takes all cameras as they stand in one frame.
 Exit codes: 0 done; 2 the input is wrong (one line on stderr); 3 anything else.
 """
 
@@ -57,7 +59,9 @@ def main(arguments: Sequence[str]) -> int:
     for camera, row in zip(found.cameras, spacing, strict=True):
         width, height = camera.intrinsics.image_size
         nearest = f", {row.min():.3f} m to the nearest camera" if len(row) > 1 else ""
-        sys.stderr.write(f"{camera.name}: {width}x{height}, f = {camera.intrinsics.K[0, 0]:.1f} px{nearest}\n")
+        path = found.paths.get(camera.name)
+        moves = f", moves: {len(path.frames)} pictures from {path.frames[0]:g}" if path is not None else ""
+        sys.stderr.write(f"{camera.name}: {width}x{height}, f = {camera.intrinsics.K[0, 0]:.1f} px{nearest}{moves}\n")
     sys.stderr.write(f"cameras written to {options.out}\n")
     return 0
 

@@ -338,20 +338,48 @@ def camera_from_blender(
     Raises:
         CalibrationError: the camera's axes are mirrored or sheared (by a parent's scale).
     """
-    width, height = image_size
-    axes = matrix_world[:3, :3] / np.linalg.norm(matrix_world[:3, :3], axis=0)
-    if np.abs(axes.T @ axes - np.eye(3)).max() > 1e-4 or np.linalg.det(axes) < 0:
+    R, t = poses_from_blender(name, np.asarray(matrix_world)[None])
+    K = lenses_from_blender(np.asarray(projection)[None], image_size)
+    return Camera(Intrinsics(name, image_size, K[0], np.zeros(0), "none"), R[0], t[0])
+
+
+def poses_from_blender(
+    name: str,
+    matrix_world: FloatArray,  # (N, 4, 4), translation in m
+) -> tuple[FloatArray, FloatArray]:
+    """Express N poses of a Blender camera in our terms: R (N, 3, 3) and t (N, 3) m, camera from world.
+
+    Raises:
+        CalibrationError: as `camera_from_blender`.
+    """
+    axes = matrix_world[:, :3, :3] / np.linalg.norm(matrix_world[:, :3, :3], axis=1, keepdims=True)
+    sheared = np.abs(axes.swapaxes(-1, -2) @ axes - np.eye(3)).max(axis=(-1, -2)) > 1e-4
+    if (sheared | (np.linalg.det(axes) < 0)).any():
         raise CalibrationError(f"camera {name!r} is mirrored or sheared; apply the scale of it and of its parents")
     U, _, Vt = np.linalg.svd(axes @ _CAMERA_FLIP)  # single precision is not orthonormal enough
-    R = (U @ Vt).T
-    K = np.array(
-        [
-            [projection[0, 0] * width / 2, 0, width / 2 * (1 - projection[0, 2]) - 0.5],
-            [0, projection[1, 1] * height / 2, height / 2 * (1 + projection[1, 2]) - 0.5],
-            [0, 0, 1],
-        ]
-    )
-    return Camera(Intrinsics(name, image_size, K, np.zeros(0), "none"), R, -R @ matrix_world[:3, 3])
+    R = (U @ Vt).swapaxes(-1, -2)
+    return R, -np.einsum("nij,nj->ni", R, matrix_world[:, :3, 3])
+
+
+def lenses_from_blender(
+    projection: FloatArray,  # (N, 4, 4), of Blender's calc_matrix_camera for this picture
+    image_size: tuple[int, int],
+) -> FloatArray:
+    """Return the (N, 3, 3) intrinsic matrices of a Blender camera's projections, px."""
+    width, height = image_size
+    K = np.zeros((len(projection), 3, 3))
+    K[:, 0, 0], K[:, 1, 1], K[:, 2, 2] = projection[:, 0, 0] * width / 2, projection[:, 1, 1] * height / 2, 1
+    K[:, 0, 2] = width / 2 * (1 - projection[:, 0, 2]) - 0.5
+    K[:, 1, 2] = height / 2 * (1 + projection[:, 1, 2]) - 0.5
+    return K
+
+
+def poses_in_blender(
+    R: FloatArray,  # (N, 3, 3) camera from world
+    t: FloatArray,  # (N, 3) m
+) -> tuple[FloatArray, FloatArray]:
+    """Return what to key on a Blender camera: its place (N, 3) m and its rotation (N, 4) wxyz, sign continuous."""
+    return -np.einsum("nji,nj->ni", R, t), continuous(quaternions(R.swapaxes(-1, -2) @ _CAMERA_FLIP))
 
 
 def clip_matrix(

@@ -3,8 +3,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import bpy
@@ -12,11 +12,14 @@ import numpy as np
 
 from ...inference.errors import CalibrationError, InputError
 from ...inference.files.anipose_toml import write_anipose_toml
+from ...inference.files.camera_table import FramePath
 from ...inference.shapes import FloatArray
 from ...inference.types import Camera, Intrinsics
-from .axes import camera_from_blender, clip_distortion, clip_matrix
+from .axes import camera_from_blender, clip_distortion, clip_matrix, lenses_from_blender, poses_from_blender
+from .camera_stage import Lens, see
 from .cameras import IMAGE_SIZE
 from .parts import VIEW
+from .picture_frames import Pictures, ViewInTake, pictures_of
 
 _COEFFICIENTS = {
     "POLYNOMIAL": ("k1", "k2", "k3"),
@@ -35,6 +38,7 @@ class SceneCameras:
 
     cameras: tuple[Camera, ...]
     warnings: tuple[str, ...]
+    paths: Mapping[str, FramePath] = field(default_factory=dict)  # of those that move; they stand in their first pose
 
     @property
     def spacing_m(self) -> FloatArray:
@@ -44,7 +48,11 @@ class SceneCameras:
 
 
 def export_cameras(
-    context: bpy.types.Context, path: Path, names: Sequence[str] = (), frame: int | None = None
+    context: bpy.types.Context,
+    path: Path,
+    names: Sequence[str] = (),
+    frame: int | None = None,
+    views: Mapping[str, ViewInTake] = {},
 ) -> SceneCameras:
     """Write cameras of the scene as aniposelib TOML in metres, the file that ``[calibration] source`` reads.
 
@@ -52,32 +60,41 @@ def export_cameras(
         context: holds the scene; its current frame stays.
         path: the ``.toml`` file.
         names: of the cameras; all where there are none.
-        frame: in which the cameras stand where they are wanted; None: they must stand still over the scene's frames.
+        frame: in which the cameras stand where they are wanted; None: they may move, picture by picture of their video.
+        views: which pictures of their videos a take uses, by the name of the view; as `pictures_of`.
 
     Returns:
         What was written.
 
     Raises:
-        InputError: a camera is missing, moves, or has a lens that the solver does not know.
+        InputError: a camera is missing, zooms, or has a lens that the solver does not know; or it moves, and nothing
+            says when.
     """
-    found = scene_cameras(context, names, frame)
-    write_anipose_toml(path, found.cameras)
+    found = scene_cameras(context, names, frame, views)
+    write_anipose_toml(path, found.cameras, found.paths)
     return found
 
 
-def scene_cameras(context: bpy.types.Context, names: Sequence[str] = (), frame: int | None = None) -> SceneCameras:
-    """Read cameras of the scene: their poses as evaluated, with constraints, parents and camera solves.
+def scene_cameras(
+    context: bpy.types.Context,
+    names: Sequence[str] = (),
+    frame: int | None = None,
+    views: Mapping[str, ViewInTake] = {},
+) -> SceneCameras:
+    """Read cameras of the scene: their poses as evaluated, with constraints, parents, drivers and camera solves.
 
     Convention:
         named as the view for cameras that Sightline made, else as the object. Lengths times the scene's unit scale are
         metres. Pixels are those of the clip of a Camera Solver constraint, else of the clip behind the camera, else of
         the view (for cameras that Sightline made), else of the render. A camera solve takes the whole lens from its
-        clip, any other camera only the distortion.
+        clip, any other camera only the distortion. A camera that turns by less than 0.1 px and moves by less than
+        0.5 mm from its first pose stands still; any other has a pose for each of its video's pictures, `pictures_of`.
 
     Args:
         context: holds the scene.
         names: as in `export_cameras`.
         frame: as in `export_cameras`.
+        views: as in `export_cameras`.
 
     Returns:
         The cameras, and warnings.
@@ -86,24 +103,31 @@ def scene_cameras(context: bpy.types.Context, names: Sequence[str] = (), frame: 
         InputError: as `export_cameras`.
     """
     scene = context.scene
-    items = _chosen(scene, names)
-    before = scene.frame_current, scene.frame_subframe
-    warnings: list[str] = []
-    try:
-        scene.frame_set(scene.frame_start if frame is None else frame)
-        first = [_camera(context, item, warnings) for item in items]
-        if frame is None and any(_may_move(item) for item in items):
-            for number in range(scene.frame_start + 1, scene.frame_end + 1):
-                scene.frame_set(number)
-                for item, camera in zip(items, first, strict=True):
-                    _check_still(camera, _camera(context, item, []), scene.frame_start, number)
-    finally:
-        scene.frame_set(before[0], subframe=before[1])
-    listed = [camera.name for camera in first]
+    items = [_Item.of(scene, item) for item in _chosen(scene, names)]
+    listed = [item.name for item in items]
     for name in listed:
         if listed.count(name) > 1:
             raise InputError(f"two cameras are called {name!r} (cameras of two takes?); name the ones that are wanted")
-    return SceneCameras(tuple(first), tuple(warnings))
+    once = Pictures(np.zeros(1), np.array([float(scene.frame_start if frame is None else frame)]))
+    shown = [
+        pictures_of(scene, item.object, item.clip, item.solve, views.get(item.name))
+        if frame is None and _may_move(item.object)
+        else once
+        for item in items
+    ]
+    every = np.unique(np.concatenate([pictures.frames for pictures in shown]))
+    seen = see(context, [item.object for item in items], [item.lens for item in items], every)
+    cameras, paths, warnings = [], {}, []
+    for n, (item, pictures) in enumerate(zip(items, shown, strict=True)):
+        index = np.searchsorted(every, pictures.frames)
+        matrices = seen.matrix_world[n, index]
+        matrices[:, :3, 3] *= scene.unit_settings.scale_length
+        camera, path = _standing(item, pictures, matrices, seen.projection[n, index], warnings)
+        if path is not None:
+            paths[item.name] = path
+            warnings += pictures.warnings
+        cameras.append(camera)
+    return SceneCameras(tuple(cameras), tuple(warnings), paths)
 
 
 def _chosen(scene: bpy.types.Scene, names: Sequence[str]) -> list[bpy.types.Object]:
@@ -122,25 +146,42 @@ def _chosen(scene: bpy.types.Scene, names: Sequence[str]) -> list[bpy.types.Obje
     return chosen
 
 
-def _camera(context: bpy.types.Context, item: bpy.types.Object, warnings: list[str]) -> Camera:
-    """Read one camera in the current frame."""
-    scene, depsgraph = context.scene, context.evaluated_depsgraph_get()
-    evaluated = item.evaluated_get(depsgraph)
-    name = str(item.get(VIEW, item.name))
-    if evaluated.data.type != "PERSP":
-        raise CalibrationError(
-            f"camera {name!r} is not a perspective camera ({evaluated.data.type.lower()}); leave it out"
-        )
-    solve, clip = _clip(scene, item)
-    size, aspect = _picture(scene, item, clip)
-    projection = evaluated.calc_matrix_camera(depsgraph, x=size[0], y=size[1], scale_x=aspect[0], scale_y=aspect[1])
-    matrix = np.array(evaluated.matrix_world, dtype=float)
-    matrix[:3, 3] *= scene.unit_settings.scale_length
-    camera = camera_from_blender(name, matrix, np.array(projection, dtype=float), size)
-    if clip is None:
-        return camera
-    lens = _clip_lens(name, clip, camera.intrinsics, solve, warnings)
-    return Camera(lens, camera.R, camera.t)
+@dataclass(frozen=True)
+class _Item:
+    """A camera of the scene with what its pictures are like."""
+
+    name: str
+    object: bpy.types.Object
+    solve: bool  # whether a camera solve moves it
+    clip: bpy.types.MovieClip | None
+    lens: Lens
+
+    @classmethod
+    def of(cls, scene: bpy.types.Scene, item: bpy.types.Object) -> _Item:
+        name = str(item.get(VIEW, item.name))
+        if item.data.type != "PERSP":
+            raise CalibrationError(
+                f"camera {name!r} is not a perspective camera ({item.data.type.lower()}); leave it out"
+            )
+        solve, clip = _clip(scene, item)
+        return cls(name, item, solve, clip, Lens(*_picture(scene, item, clip)))
+
+
+def _standing(
+    item: _Item, pictures: Pictures, matrices: FloatArray, projections: FloatArray, warnings: list[str]
+) -> tuple[Camera, FramePath | None]:
+    """Return a camera in its first pose (N, 4, 4), and its path if it moves."""
+    camera = camera_from_blender(item.name, matrices[0], projections[0], item.lens.size)
+    if item.clip is not None:
+        camera = camera.with_lens(_clip_lens(item.name, item.clip, camera.intrinsics, item.solve, warnings))
+    if not item.solve:  # which has the clip's lens, whatever the camera's does
+        _check_lens(item.name, lenses_from_blender(projections, item.lens.size), pictures.frames)
+    R, t = poses_from_blender(item.name, matrices)
+    turned_px = np.linalg.norm(R @ camera.R.T - np.eye(3), axis=(-1, -2)) * camera.intrinsics.K[0, 0]
+    moved_m = np.linalg.norm(-np.einsum("nji,nj->ni", R, t) - camera.centre, axis=-1)
+    if turned_px.max() <= _STILL_PX and moved_m.max() <= _STILL_M:
+        return camera, None
+    return camera, FramePath(pictures.numbers, R, t)
 
 
 def _clip(scene: bpy.types.Scene, item: bpy.types.Object) -> tuple[bool, bpy.types.MovieClip | None]:
@@ -204,8 +245,12 @@ def _clip_lens(name: str, clip: bpy.types.MovieClip, own: Intrinsics, solve: boo
 
 def _may_move(item: bpy.types.Object) -> bool:
     """Whether anything that could move a camera stands on it or above it."""
-    chain: Iterable[bpy.types.Object] = _with_parents(item)
-    return any(link.animation_data or link.constraints for link in chain) or bool(item.data.animation_data)
+    return bool(item.data.animation_data) or any(_moved(link) for link in _with_parents(item))
+
+
+def _moved(link: bpy.types.Object) -> bool:
+    bones = bool(link.pose) or link.parent_type not in ("OBJECT", "LATTICE", "ARMATURE")
+    return bool(link.animation_data or link.constraints or link.rigid_body or bones)
 
 
 def _with_parents(item: bpy.types.Object) -> Iterable[bpy.types.Object]:
@@ -215,13 +260,18 @@ def _with_parents(item: bpy.types.Object) -> Iterable[bpy.types.Object]:
         link = link.parent
 
 
-def _check_still(before: Camera, now: Camera, first: int, frame: int) -> None:
-    turned_px = float(np.linalg.norm(now.R @ before.R.T - np.eye(3))) * before.intrinsics.K[0, 0]
-    zoomed_px = float(np.abs(now.intrinsics.K - before.intrinsics.K).max())
-    moved_m = float(np.linalg.norm(now.centre - before.centre))
-    if max(turned_px, zoomed_px) > _STILL_PX or moved_m > _STILL_M:
+def _check_lens(
+    name: str,
+    K: FloatArray,  # (N, 3, 3)
+    frames: FloatArray,  # (N,)
+) -> None:
+    """Refuse a lens that zooms or shifts."""
+    changed_px = np.abs(K - K[0]).max(axis=(-1, -2))
+    if changed_px.max() > _STILL_PX:
+        first = int((changed_px > _STILL_PX).argmax())
         raise CalibrationError(
-            f"camera {before.name!r} moves: in frame {frame} it stands {1000 * moved_m:.1f} mm from where it stood in "
-            f"frame {first}, and its picture has moved by {max(turned_px, zoomed_px):.1f} px; the solver takes cameras "
-            "that stand still: leave it out, or say the frame in which all cameras stand as in the footage"
+            f"camera {name!r} zooms or shifts its lens: in frame {frames[first]:g} it differs by "
+            f"{changed_px[first]:.1f} px from frame {frames[0]:g}, in the end by {changed_px[-1]:.1f} px; the solver "
+            "takes lenses that stay as they are: take away the lens's keys, cut the take where it zooms, or leave the "
+            "camera out"
         )

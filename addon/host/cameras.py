@@ -10,28 +10,43 @@ from pathlib import Path
 import bpy
 from mathutils import Matrix
 
+from ...inference.geometry.camera_path import poses_at
+from ...inference.shapes import FloatArray
 from ...inference.types import Camera
-from .axes import SENSOR_WIDTH_MM, blender_brown, camera_setting
+from .animation import action_fingerprint, our_actions, replace_action, write_curves
+from .axes import SENSOR_WIDTH_MM, blender_brown, camera_setting, poses_in_blender
 from .parts import KIND, TAKE, VIEW, Claims, Part, digest, ensure_group
+from .picture_frames import PICTURES
 
 IMAGE_SIZE = "sightline_image_size"
 WORST_ERROR_PX = 0.5
 
 
-def build_camera(claims: Claims, take: str, camera: Camera, units_per_m: float) -> tuple[bpy.types.Object, list[str]]:
+@dataclass(frozen=True, eq=False)
+class Clock:
+    """When a solution's frames are, and where in the scene."""
+
+    times_s: FloatArray  # (T,)
+    frames: FloatArray  # (T,) of the scene
+
+
+def build_camera(
+    claims: Claims, take: str, camera: Camera, clock: Clock, units_per_m: float
+) -> tuple[bpy.types.Object, list[str]]:
     """Make or update the camera of one view; return it, and warnings.
 
     Convention:
-        what Blender cannot express (two focal lengths, lens distortion) stays out; where the focal
-        lengths cost more than half a pixel, a warning says how much.
+        one that moves is keyed in every frame of the solution. What Blender cannot express (two focal lengths, lens
+        distortion) stays out; where the focal lengths cost more than half a pixel, a warning says how much.
     """
     setting = camera_setting(camera)
     group = ensure_group(claims.home, "cameras")
     part = Part("camera", take, view=camera.name)
     item = claims.claim(part, group, camera.name, lambda: bpy.data.cameras.new(camera.name))
-    matrix = Matrix(setting.matrix_world.tolist())
-    matrix.translation *= units_per_m
-    item.matrix_world = matrix
+    if camera.path is None:
+        _stand(item, Matrix(setting.matrix_world.tolist()), units_per_m)
+    else:
+        _move(item, camera, clock, units_per_m)
     item[IMAGE_SIZE] = list(camera.intrinsics.image_size)
     lens = item.data
     lens.type, lens.sensor_fit, lens.sensor_width = "PERSP", "HORIZONTAL", SENSOR_WIDTH_MM
@@ -45,19 +60,41 @@ def build_camera(claims: Claims, take: str, camera: Camera, units_per_m: float) 
     ]
 
 
+def _stand(item: bpy.types.Object, matrix: Matrix, units_per_m: float) -> None:
+    """Put a camera where it stays; what moved it in the solve before leaves."""
+    before = our_actions(item.animation_data) if item.animation_data else []
+    if before:
+        item.animation_data_clear()
+        item.rotation_mode = "XYZ"
+        bpy.data.batch_remove([action for action in before if action.users == 0])
+    matrix.translation *= units_per_m
+    item.matrix_world = matrix
+
+
+def _move(item: bpy.types.Object, camera: Camera, clock: Clock, units_per_m: float) -> None:
+    """Key the pose of a camera that moves; between two frames it goes straight, as the solver has it."""
+    place, rotation = poses_in_blender(*poses_at(camera, clock.times_s))
+    item.rotation_mode = "QUATERNION"
+    bag = replace_action(item)
+    write_curves(bag, "location", clock.frames, place * units_per_m, "Camera")
+    write_curves(bag, "rotation_quaternion", clock.frames, rotation, "Camera")
+
+
 def camera_fingerprint(item: bpy.types.Object) -> str:
-    """Return a hash of where a camera stands and how it projects."""
-    lens = item.data
-    numbers = [*(value for row in item.matrix_basis for value in row), lens.lens, lens.shift_x, lens.shift_y]
-    numbers += [lens.sensor_width, len(item.constraints)]
-    return digest(lens.type, lens.sensor_fit, *(f"{value:.6g}" for value in numbers))
+    """Return a hash of where a camera stands or how it moves, and how it projects."""
+    lens, animation = item.data, item.animation_data
+    moving = animation is not None and (animation.action is not None or bool(animation.nla_tracks))
+    numbers = [] if moving else [value for row in item.matrix_basis for value in row]
+    numbers += [lens.lens, lens.shift_x, lens.shift_y, lens.sensor_width, len(item.constraints)]
+    motion = [action_fingerprint(item), item.rotation_mode] if moving else []
+    return digest(lens.type, lens.sensor_fit, *(f"{value:.6g}" for value in numbers), *motion)
 
 
 @dataclass(frozen=True)
 class Backdrop:
     """The footage of one view and how it lies in the scene's time."""
 
-    video: str  # absolute path, or pattern of an image sequence
+    video: str | None  # absolute path, or pattern of an image sequence; None: there is none
     first_frame: float  # scene frame of the first picture
     scene_fps: float
     fps: float | None = None  # where the take states it; None: what the file says
@@ -70,6 +107,8 @@ def show_footage(item: bpy.types.Object, camera: Camera, backdrop: Backdrop) -> 
         Blender plays a clip frame by frame, so footage of another rate than the scene's runs off; a
         warning says so. Of the lens, Blender undistorts OpenCV's first five coefficients.
     """
+    if backdrop.video is None:
+        return []
     path = first_file(backdrop.video)
     if path is None:
         return [f"view {camera.name!r}: no footage behind the camera, {backdrop.video} does not exist"]
@@ -94,6 +133,15 @@ def show_footage(item: bpy.types.Object, camera: Camera, backdrop: Backdrop) -> 
             "behind the camera it runs off"
         )
     return warnings
+
+
+def remember_pictures(item: bpy.types.Object, backdrop: Backdrop, drift_ppm: float) -> None:
+    """Let a camera know in which frames of the scene the pictures of its video are; nothing where that is not known."""
+    shown = next((b.clip for b in item.data.background_images if b.clip is not None), None)
+    fps = backdrop.fps or (shown.fps if shown is not None and shown.source == "MOVIE" else None)
+    item.pop(PICTURES, None)
+    if fps:
+        item[PICTURES] = [backdrop.first_frame, backdrop.scene_fps / fps * (1 + 1e-6 * drift_ppm)]
 
 
 def _clip(item: bpy.types.Object, camera: Camera, path: Path) -> bpy.types.MovieClip:

@@ -18,7 +18,7 @@ from ...inference.types import Solution
 from .animation import action_fingerprint
 from .armature import armature_fingerprint, build_armature
 from .axes import blender_fps, frame_numbers, frame_rate
-from .cameras import Backdrop, build_camera, camera_fingerprint, set_resolution, show_footage
+from .cameras import Backdrop, Clock, build_camera, camera_fingerprint, remember_pictures, set_resolution, show_footage
 from .ellipsoids import Ellipsoids, build_ellipsoids, build_points, ellipsoids_of
 from .parts import Claims, ensure_take_collection, part_of, take_collection
 
@@ -98,7 +98,7 @@ def build_steps(context: bpy.types.Context, prepared: Prepared, info: TakeInfo) 
     units_per_m = 1.0 / scene.unit_settings.scale_length
     claims = Claims(scene, info.name, fingerprint)
 
-    cameras, warnings = _build_cameras(claims, solution, info, (start - times[0] * fps, fps), units_per_m)
+    cameras, warnings = _build_cameras(claims, solution, info, Clock(times, frames), (fps, units_per_m))
     armatures, ellipsoids = [], []
     bones = len(solution.motion.skeleton.bone_names) + 1
     done, steps = 0, solution.motion.root_translation.shape[1] * (bones + 2 * len(solution.solved.joint_names))
@@ -134,17 +134,18 @@ def _shares(building: Generator[None, None, Built], done: int, steps: int) -> Ge
 
 
 def _build_cameras(
-    claims: Claims, solution: Solution, info: TakeInfo, clock: tuple[float, float], units_per_m: float
+    claims: Claims, solution: Solution, info: TakeInfo, clock: Clock, rates: tuple[float, float]
 ) -> tuple[list[bpy.types.Object], list[str]]:
-    """Make the cameras with their footage; the clock is the frame at time 0, and frames per second."""
+    """Make the cameras with their footage; the rates are frames per second, and units per metre."""
     cameras, warnings = [], []
-    frame_at_zero, fps = clock
-    for camera, offset_s in zip(solution.rig.cameras, solution.offset_s, strict=True):
-        item, said = build_camera(claims, info.name, camera, units_per_m)
-        if camera.name in info.videos:
-            first = frame_at_zero + offset_s * fps
-            backdrop = Backdrop(info.videos[camera.name], first, fps, info.video_fps.get(camera.name))
-            said += show_footage(item, camera, backdrop)
+    fps, units_per_m = rates
+    frame_at_zero = clock.frames[0] - clock.times_s[0] * fps
+    for camera, offset_s, drift_ppm in zip(solution.rig.cameras, solution.offset_s, solution.drift_ppm, strict=True):
+        item, said = build_camera(claims, info.name, camera, clock, units_per_m)
+        first = frame_at_zero + offset_s * fps
+        backdrop = Backdrop(info.videos.get(camera.name), first, fps, info.video_fps.get(camera.name))
+        said += show_footage(item, camera, backdrop)
+        remember_pictures(item, backdrop, drift_ppm)
         cameras.append(item)
         warnings += said
     return cameras, warnings

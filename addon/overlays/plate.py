@@ -49,7 +49,7 @@ def draw_plate(context: bpy.types.Context) -> None:
 
 def skeleton_lines(shown: ShownTake, index: int, view: int, frame: CameraFrame) -> tuple[FloatArray, FloatArray]:
     """Return (2N, 2) ends of the pieces of all bones in the region, px, and (2N, 4) colours."""
-    camera = shown.data.solution.rig.cameras[view]
+    camera = shown.camera(view, index)
     ends = shown.data.solution.solved.xyz[index][:, shown.data.bone_ends]  # (P, B, 2, 3)
     tints = shown.data.colour[index][:, shown.data.bone_ends]  # (P, B, 2, 4)
     share = np.linspace(0, 1, _PIECES + 1)[:, None]
@@ -84,6 +84,6 @@ def keypoint_marks(
         numbers
     ]
     ends = np.where((joint >= 0)[:, None], solved.xyz[index, persons, joint], np.nan)
-    drawn = frame.region_from_world(shown.data.solution.rig.cameras[view], ends)
+    drawn = frame.region_from_world(shown.camera(view, index), ends)
     links = np.stack([points, drawn], axis=1).reshape(-1, 2)
     return points, colour, links, np.repeat(colour, 2, axis=0)

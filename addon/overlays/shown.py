@@ -13,8 +13,9 @@ import numpy as np
 from ...inference.errors import InputError
 from ...inference.files.kept_keypoints import KeptKeypoints, read_kept
 from ...inference.files.solution import read_solution
+from ...inference.geometry.camera_path import camera_at
 from ...inference.shapes import FloatArray
-from ...inference.types import Solution
+from ...inference.types import Camera, Solution
 from ..host.parts import KIND, SOLVED, TAKE, Part
 from ..host.scene import FRAME_START
 from ..host.uncertainty import TakeUncertainty, keypoint_residuals, uncertainty_of
@@ -38,6 +39,11 @@ class ShownTake(NamedTuple):
         """Return the take's frame that a scene's frame shows; None outside of it."""
         number = round(frame - self.start)
         return number if 0 <= number < len(self.data.sigma) else None
+
+    def camera(self, view: int, index: int) -> Camera:
+        """Return a view's camera as it stands in one of the take's frames."""
+        solution = self.data.solution
+        return camera_at(solution.rig.cameras[view], float(solution.solved.timestamps_s[index]))
 
     def armature(self, person: int) -> bpy.types.Object | None:
         """Return a person's armature if it is there and visible."""

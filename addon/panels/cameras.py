@@ -8,7 +8,7 @@ from ..scene_take import missing_cameras
 from .tab import Tab, say, step_header
 
 _EXPLAINED = {
-    "SCENE": "Cameras of this scene that are called like the videos",
+    "SCENE": "Cameras of this scene that are called like the videos; they may move",
     "BOARD": "The videos show a board; lay it where all cameras see it",
     "PERSON": "From the person: walk through the whole volume",
 }
@@ -40,6 +40,8 @@ class SIGHTLINE_PT_cameras(Tab, bpy.types.Panel):
             if not known.calibration_path:
                 layout.operator("sightline.choose_calibration", icon="FILEBROWSER")
             say(layout, known.calibration_note, "CHECKMARK")
+        if known.cameras_from == "SCENE":
+            say(layout, known.scene_cameras_note, "CHECKMARK")
         say(layout, missing_cameras(context.scene))
         column = layout.column()
         column.use_property_split = True

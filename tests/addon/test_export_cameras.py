@@ -35,6 +35,21 @@ def test_cameras_are_written_and_their_spacing_told(scene_file, make_solution):
     assert f"cam01: 1920x1080, f = 1500.1 px, {apart:.3f} m to the nearest camera" in told
 
 
+def test_cameras_that_move_are_told(scene_file):
+    scene, item = bpy.context.scene, bpy.data.objects["side"]
+    item.animation_data_clear()
+    for frame, x in ((scene.frame_start, 0.0), (scene.frame_end, 1.0)):
+        item.location.x = x
+        item.keyframe_insert("location", frame=frame)
+    bpy.ops.wm.save_mainfile()
+    out = scene_file.parent / "cameras.toml"
+    code, told = run(scene_file, "--out", out, "--camera", "side", "--camera", "cam01")
+    assert code == 0 and "side: 640x480, f = 700.0 px" in told and "moves: 12 pictures from 0\n" in told
+    assert list(read_calibration(out).paths) == ["side"]
+    code, told = run(scene_file, "--out", out, "--camera", "side", "--frame", "3")
+    assert code == 0 and "moves" not in told and not read_calibration(out).paths
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
