@@ -40,6 +40,11 @@ adjusted = false
 error = 0.1
 """
 
+MOVING = ANIPOSE.replace(
+    "translation = [1.0, 2.0, 3.0]",
+    "path_frames = [0.0, 2.5]\npath_rotations = [[0.0, 0.1, 0.0], [0.0, 0.2, 0.0]]\n"
+    "path_translations = [[1.0, 2.0, 3.0], [1.0, 2.0, 3.5]]",
+)
 POSE2SIM = ANIPOSE.replace("[640, 480]", "[ 640.0, 480.0]").replace("-0.1, 0.02, 0.0, 0.0, 0.0", "-0.1, 0.02, 0.0, 0.0")
 POSE2SIM += "\n[capture_volume]\nstage = 2\n[charuco]\ncolumns = 4\n[checkerboard]\nrows = 3\n"
 
@@ -248,9 +253,21 @@ def test_natural_order() -> None:
     assert sorted(["cam_10", "cam_2", "a", "cam_02"], key=natural_order) == ["a", "cam_02", "cam_2", "cam_10"]
 
 
+def test_a_camera_that_moves_comes_back_as_it_was_written(tmp_path: Path) -> None:
+    found = read_anipose_toml(MOVING, Path("moving.toml"), "cm")
+    path = found.paths["right"]
+    np.testing.assert_array_equal(path.frames, [0, 2.5])
+    np.testing.assert_allclose(path.t, [[0.01, 0.02, 0.03], [0.01, 0.02, 0.035]])  # with the file's unit
+    np.testing.assert_array_equal(found.cameras["right"].t, path.t[0])
+    write_anipose_toml(tmp_path / "m.toml", tuple(found.cameras.values()), found.paths)
+    again = read_calibration(tmp_path / "m.toml").paths["right"]
+    np.testing.assert_allclose(again.R, path.R, atol=1e-12)
+    np.testing.assert_array_equal(again.t, path.t)
+
+
 @settings(max_examples=FUZZ_CASES, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
-    text=st.sampled_from([ANIPOSE, POSE2SIM, FREEMOCAP, CALISCOPE]),
+    text=st.sampled_from([ANIPOSE, POSE2SIM, FREEMOCAP, CALISCOPE, MOVING]),
     place=st.floats(0, 1),
     length=st.integers(0, 10),
     insert=st.text(max_size=6)

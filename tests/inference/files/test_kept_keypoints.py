@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +14,12 @@ from hypothesis import strategies as st
 
 from inference.errors import InputError
 from inference.files.kept_keypoints import KeptKeypoints, kept_joint_names, read_kept, write_kept
-from tests.synthetic import BASE, make_scene, observe
+from tests.synthetic import BASE, make_scene, moving_rig, observe
 
 FUZZ_CASES = int(os.environ.get("SIGHTLINE_FUZZ", "200"))
 KEYS = ("mark", "timestamps_s", "joint_names", "keypoint_xy", "keypoint_covariance", "keypoint_score", "K", "R", "t")
 KEYS += ("offset_s", "drift_ppm", "placement_sigma_m")
+OF_PATHS = ("camera_path_view", "camera_path_times_s", "camera_path_R", "camera_path_t")
 OTHERS = (
     np.array(3),
     np.array("x"),
@@ -33,6 +35,7 @@ OTHERS = (
 
 def kept() -> KeptKeypoints:
     scene = make_scene(frames=4, cameras=3, seed=2)
+    scene = replace(scene, rig=moving_rig(scene.rig, scene.timestamps_s, [1]))
     views = observe(scene, BASE, seed=3)
     return KeptKeypoints("a take", scene.rig, views, np.array([0.0, 0.1, -0.2]), np.zeros(3), np.full(17, 0.01))
 
@@ -61,9 +64,10 @@ def test_what_is_written_is_read(good: Path) -> None:
         np.testing.assert_array_equal(one.score, other.score)
     for one, other in zip(found.rig.cameras, wanted.rig.cameras, strict=True):
         np.testing.assert_array_equal(one.R, other.R)
+        assert (one.path is None) == (other.path is None)
 
 
-@pytest.mark.parametrize("key", KEYS)
+@pytest.mark.parametrize("key", KEYS + OF_PATHS[1:])
 def test_a_file_without_a_key_is_refused(good: Path, tmp_path: Path, key: str) -> None:
     with (tmp_path / "x.kept").open("wb") as file:
         np.savez(file, **{name: array for name, array in arrays_of(good).items() if name != key})
@@ -84,7 +88,7 @@ def test_mutated_bytes_raise_only_our_errors(
 
 
 @settings(max_examples=FUZZ_CASES, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(st.dictionaries(st.sampled_from(KEYS), st.sampled_from(OTHERS) | st.none(), min_size=1, max_size=3))
+@given(st.dictionaries(st.sampled_from(KEYS + OF_PATHS), st.sampled_from(OTHERS) | st.none(), min_size=1, max_size=3))
 def test_other_arrays_raise_only_our_errors(good: Path, tmp_path: Path, changed: dict[str, Any]) -> None:
     """Whole archives whose arrays are of another kind or shape: what no checksum finds."""
     arrays = {key: array for key, array in (arrays_of(good) | changed).items() if array is not None}

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from inference.errors import InputError, ShapeError, SolveError
 from inference.files.solution import read_cameras, read_solution, write_cameras, write_solution
-from inference.types import Camera, CameraRig, Intrinsics, Keypoints3D, Skeleton, SkeletonMotion, Solution
+from inference.types import Camera, CameraPath, CameraRig, Intrinsics, Keypoints3D, Skeleton, SkeletonMotion, Solution
 
 FUZZ_CASES = int(os.environ.get("SIGHTLINE_FUZZ", "200"))
 T, P = 4, 2
@@ -39,9 +39,11 @@ def rig() -> CameraRig:
         Intrinsics("c", (640, 480), K, np.zeros(0), "none"),
     ]
     turn = np.array([[0.0, -1, 0], [1, 0, 0], [0, 0, 1]])
-    cameras = tuple(Camera(lens, turn, np.array([0.1, 0.2, 3.0])) for lens in lenses)
+    cameras = [Camera(lens, turn, np.array([0.1, 0.2, 3.0])) for lens in lenses]
+    path = CameraPath(np.array([0.0, 0.1, 0.3]), np.stack([turn, np.eye(3), turn.T]), np.arange(9.0).reshape(3, 3))
+    cameras[1] = dataclasses.replace(cameras[1], R=turn, t=path.t[0], path=path)
     root = np.random.default_rng(5).normal(size=(18, 18))
-    return CameraRig(cameras, root @ root.T, "all of it")
+    return CameraRig(tuple(cameras), root @ root.T, "all of it")
 
 
 def solution(seed: int = 3) -> Solution:
@@ -127,7 +129,8 @@ def test_keys_of_the_contract(tmp_path: Path) -> None:
         **{"t": (V, 3), "image_size": (V, 2), "offset_s": (V,), "drift_ppm": (V,), "camera_covariance": (V, 6, 6)},
         **{"camera_covariance_full": (6 * V, 6 * V), "gauge": (), "floor": (4,)},
         **{"bone_joints": (B, 2), "root_rotation": (T, P, 4), "rest_direction": (B, 3), "contact_names": (1,)},
-        "raw_flag": (T, P, J),
+        **{"raw_flag": (T, P, J), "camera_path_view": (3,), "camera_path_times_s": (3,)},
+        **{"camera_path_R": (3, 3, 3), "camera_path_t": (3, 3)},
     }
     with np.load(tmp_path / "s.npz", allow_pickle=False) as archive:
         for key, shape in wanted.items():
@@ -196,6 +199,10 @@ def test_wrong_contents_are_refused(tmp_path: Path) -> None:
         "root_rotation": good["root_rotation"] * np.nan,
         "view_names": np.array(["a"]),
         "format_version": np.array(99),
+        "camera_path_view": np.full(3, 3),
+        "camera_path_times_s": good["camera_path_times_s"][::-1],
+        "camera_path_R": -good["camera_path_R"],
+        "camera_path_t": good["camera_path_t"][:2],
     }
     for key, value in cases.items():
         np.savez(tmp_path / "bad.npz", **(good | {key: value}))
