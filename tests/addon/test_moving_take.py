@@ -123,7 +123,7 @@ def panel(registered, empty_scene, tmp_path):
         item = bpy.data.objects.new(name, bpy.data.cameras.new(name))
         scene.collection.objects.link(item)
         item.driver_add("location", 0).driver.expression = "frame * 0.01"
-        item.location.y = ord(name)
+        item.location.y = ord(name) - ord("a")
     known = scene.sightline
     known.cameras_from, known.start_s, known.end_s = "SCENE", 0.4, 1.2
     known.views["b"].offset_s = 0.5
