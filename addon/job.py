@@ -45,8 +45,7 @@ class Event:
     @property
     def text(self) -> str:
         """The same in words, for a person."""
-        what = " pictures" if self.stage == "detect" else ""
-        count = f": {self.done} of {self.total}{what}" if self.total > 1 else ""
+        count = f": {self.done} of {self.total}" if self.total > 1 else ""
         left = "" if self.seconds_left is None else f", {in_words(self.seconds_left)} left"
         return f"{STAGE_WORDS.get(self.stage, self.stage.capitalize())}{count}{left}"
 

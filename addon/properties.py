@@ -106,7 +106,7 @@ class SIGHTLINE_PG_view(bpy.types.PropertyGroup):
         name="Start",
         description="When the video begins",
         items=[
-            ("GIVEN", "Given", "The video begins at the offset below; 0 where all cameras started together"),
+            ("GIVEN", "Known", "The video begins at the offset below; 0 where all cameras started together"),
             ("AUTO", "From the motion", "The offset is found from how the person moves in this and the other videos"),
         ],
     )

@@ -54,7 +54,7 @@ from training.trainer.place import open_place  # noqa: E402
 from training.trainer.settings import Config, read_config  # noqa: E402
 
 CONFIG = ROOT / "training" / "configs" / "adapt.toml"
-_SETS = ("frames", "view")
+_SETS = {"frames": "held-out frames", "view": "the held-out camera"}
 _ROOM = 0.005  # of PCK, that a better likelihood may cost
 _FEW_PX = 1.02  # of the median error, likewise
 _UNKNOWN = {"default": KeypointNoise(sigma_px=0.3)}  # of a network that nobody has measured
@@ -151,20 +151,20 @@ def verdict(before: Candidate, after: Candidate) -> tuple[bool, str]:
     Better: likelier labels (NLL lower), with no fewer joints near them and no larger median error beyond a little room.
     """
     reasons = []
-    for name in _SETS:
+    for name, words in _SETS.items():
         old, new = before.scores[name], after.scores[name]
         if not new["nll"] < old["nll"]:
-            reasons.append(f"{name}: NLL {old['nll']:.2f} -> {new['nll']:.2f}")
+            reasons.append(f"{words}: labels no likelier (NLL {old['nll']:.2f} -> {new['nll']:.2f})")
         if new["pck_02"] < old["pck_02"] - _ROOM:
-            reasons.append(f"{name}: PCK {old['pck_02']:.3f} -> {new['pck_02']:.3f}")
+            reasons.append(f"{words}: fewer joints right (PCK {old['pck_02']:.3f} -> {new['pck_02']:.3f})")
         if new["median_px"] > old["median_px"] * _FEW_PX:
-            reasons.append(f"{name}: median {old['median_px']:.1f} -> {new['median_px']:.1f} px")
+            reasons.append(f"{words}: larger error (median {old['median_px']:.1f} -> {new['median_px']:.1f} px)")
     if reasons:
-        return False, "not better where it was not taught: " + "; ".join(reasons)
+        return False, "no better on what it did not learn from. " + "; ".join(reasons)
     return True, "; ".join(
-        f"{name}: NLL {before.scores[name]['nll']:.2f} -> {after.scores[name]['nll']:.2f}, median "
+        f"{words}: NLL {before.scores[name]['nll']:.2f} -> {after.scores[name]['nll']:.2f}, median "
         f"{before.scores[name]['median_px']:.1f} -> {after.scores[name]['median_px']:.1f} px"
-        for name in _SETS
+        for name, words in _SETS.items()
     )
 
 

@@ -1,6 +1,7 @@
 """The preferences' buttons: test a Python, copy the command that makes one, add, fetch, remove and choose models."""
 # pyright: reportAttributeAccessIssue=false, reportOptionalMemberAccess=false, reportArgumentType=false, reportInvalidTypeForm=false
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -174,7 +175,11 @@ class SIGHTLINE_OT_adapt_detector(bpy.types.Operator):
     bl_label = "Adapt to This Shoot"
 
     weights: StringProperty(
-        subtype="FILE_PATH", options={"SKIP_SAVE"}, description="Weights of Sightline's own network; empty: card alone"
+        name="Weights",
+        subtype="FILE_PATH",
+        options={"SKIP_SAVE"},
+        description="Weights of Sightline's own network (.safetensors), to train them on this take. Empty: no network "
+        "is trained, the detector only learns how wrong it is here",
     )
 
     @classmethod
@@ -184,13 +189,32 @@ class SIGHTLINE_OT_adapt_detector(bpy.types.Operator):
             cls.poll_message_set(reason)
         return not reason
 
+    def invoke(self, context: bpy.types.Context, _event: bpy.types.Event) -> set[str]:
+        return context.window_manager.invoke_props_dialog(self, width=480)
+
+    def draw(self, context: bpy.types.Context) -> None:
+        take, out = _adapting(context.scene)
+        column = self.layout.column(align=True)
+        column.label(text=f"Take: {take}")
+        column.label(text=f"Detector: {context.scene.sightline.detector}")
+        column.label(text=f"Results go to {out.name} beside the take")
+        column.label(text="A few minutes in the background; the cross beside the bar stops it")
+        self.layout.prop(self, "weights")
+
     def execute(self, context: bpy.types.Context) -> set[str]:
-        take = Path(bpy.path.abspath(context.scene.sightline.take_path))
-        places = (take.parent / f"adapted_{number}" for number in range(1, 1000))
-        out = next(place for place in places if not place.exists())
-        arguments = [str(ADAPT), str(take), "--out", str(out), "--teacher", context.scene.sightline.detector]
+        take, out = _adapting(context.scene)
+        name = re.sub(r"[^A-Za-z0-9_.-]+", "_", f"{take.parent.name}_{out.name}")
+        arguments = [str(ADAPT), str(take), "--out", str(out), "--name", name]
+        arguments += ["--teacher", context.scene.sightline.detector]
         arguments += ["--start", bpy.path.abspath(self.weights)] if self.weights else []
         return _begin(self, "Adapting", [*arguments, "--progress", "json", "--listen"], adapted)
+
+
+def _adapting(scene: bpy.types.Scene) -> tuple[Path, Path]:
+    """Return the take that is adapted to, and a folder beside it that is not there yet."""
+    take = Path(bpy.path.abspath(scene.sightline.take_path))
+    places = (take.parent / f"adapted_{number}" for number in range(1, 1000))
+    return take, next(place for place in places if not place.exists())
 
 
 def adapting_impossible(scene: bpy.types.Scene) -> str:
@@ -198,20 +222,20 @@ def adapting_impossible(scene: bpy.types.Scene) -> str:
     if not ADAPT.is_file():
         return "This installation has no training part; build the extension from a newer source"
     if not scene.sightline.take_path:
-        return "Choose a take first"
+        return "Solve the take first, or choose a take file"
     chosen = preferences()
     if chosen is None or not chosen.python.strip():
-        return "Choose a Python with PyTorch above: Blender's own has none"
+        return "Choose a Python with torch, safetensors, tensorboard and onnx above: Blender's own has none of them"
     return "Something else is being done; wait for it" if errands.busy() else ""
 
 
 def adapted(said: dict[str, Any]) -> str:
     """Make a sentence of what `training/adapt.py` said, and add the model that it kept."""
     if "card" not in said:
-        return f"The detector stays as it is, {said['verdict']}"
+        return f"The detector stays as it is: {said['verdict'].removeprefix('not kept: ')}"
     card = add_model(Path(said["card"]))
     forget_models()
-    return f"Added {card.name}, {said['verdict']}"
+    return f"Added {card.name}, to be chosen in the step Person: {said['verdict'].removeprefix('kept: ')}"
 
 
 class SIGHTLINE_OT_choose_detector(bpy.types.Operator):

@@ -44,7 +44,7 @@ class SIGHTLINE_PT_cameras(Tab, bpy.types.Panel):
             say(layout, known.scene_cameras_note, "CHECKMARK")
         say(layout, missing_cameras(context.scene))
         column = layout.column()
-        column.use_property_split = True
+        column.use_property_split, column.use_property_decorate = True, False
         if known.cameras_from == "BOARD":
             for name in ("kind", "columns", "rows", "square_m"):
                 column.prop(known.board, name)
@@ -66,7 +66,7 @@ class SIGHTLINE_PT_camera_trust(Tab, bpy.types.Panel):
 
     def draw(self, context: bpy.types.Context) -> None:
         layout, known = self.layout, context.scene.sightline
-        layout.use_property_split = True
+        layout.use_property_split, layout.use_property_decorate = True, False
         if known.cameras_from in ("FILE", "SCENE"):
             for name in ("refine_cameras", "rotation_sigma_deg", "centre_sigma_m"):
                 layout.prop(known, name)
@@ -98,7 +98,7 @@ class SIGHTLINE_PT_person(Tab, bpy.types.Panel):
 
     def draw(self, context: bpy.types.Context) -> None:
         layout, known = self.layout, context.scene.sightline
-        layout.use_property_split = True
+        layout.use_property_split, layout.use_property_decorate = True, False
         layout.prop(known, "persons")
         layout.prop(known, "height_m")
         row = layout.row(align=True)

@@ -67,7 +67,7 @@ class SIGHTLINE_PT_footage(Tab, bpy.types.Panel):
             return
         view = known.views[known.view_index]
         column = layout.column()
-        column.use_property_split = True
+        column.use_property_split, column.use_property_decorate = True, False
         say(column, view.problem)
         say(column, facts_of(view), "INFO")
         if view.problem:
@@ -92,7 +92,7 @@ class SIGHTLINE_PT_range(Tab, bpy.types.Panel):
 
     def draw(self, context: bpy.types.Context) -> None:
         layout, known = self.layout, context.scene.sightline
-        layout.use_property_split = True
+        layout.use_property_split, layout.use_property_decorate = True, False
         for name in ("start_s", "end_s", "take_fps"):
             layout.prop(known, name)
         if 0 <= known.view_index < len(known.views):

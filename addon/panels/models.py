@@ -3,12 +3,15 @@
 
 import bpy
 
+from ...inference.perception.card import BOX_KINDS
 from ...inference.perception.manage import ModelEntry
-from ...inference.perception.measured import details, headlines
+from ...inference.perception.measured import RIGHT, details, headlines
 from ..known_models import detectors, download_note, known_models, missing_packs
+from ..operators.models import adapting_impossible
 from .tab import say
 
 _WIDTH = 85  # letters of a line in the preferences
+_WORK = {"flow": "samples bodies where too few views see the person"}
 _ICONS = {"bundled": "PACKAGE", "fetched": "IMPORT", "own": "USER"}
 
 
@@ -33,7 +36,9 @@ def draw_models(layout: bpy.types.UILayout, chosen: bpy.types.AddonPreferences, 
     row.operator("sightline.refresh_models", text="", icon="FILE_REFRESH")
     for model in known_models():
         _draw_model(layout.box(), model, model.name == opened)
+    say(layout, f"{RIGHT}. The arrows show all that was measured", "INFO", _WIDTH)
     layout.operator("sightline.adapt_detector", icon="MOD_PHYSICS")
+    say(layout, adapting_impossible(bpy.context.scene), "INFO", _WIDTH)
     for name in missing_packs():
         box = layout.box()
         box.label(text=f"The pack {name} is not complete: Fetch gets {download_note(name)}", icon="INTERNET")
@@ -55,13 +60,19 @@ def _draw_model(box: bpy.types.UILayout, model: ModelEntry, opened: bool) -> Non
     if not model.ready:
         say(column, model.state, "BLANK1", _WIDTH)
         return
-    layout_text = f", keypoints {model.layout}" if model.layout else ""
-    say(column, f"{model.kind}{layout_text}; licence {model.licence}", "BLANK1", _WIDTH)
+    work = _WORK.get(model.kind, "finds people" if model.kind in BOX_KINDS else "finds keypoints")
+    layout_text = f" ({model.layout})" if model.layout else ""
+    say(column, f"{work[0].upper()}{work[1:]}{layout_text}; licence {model.licence}", "BLANK1", _WIDTH)
     for line in headlines(model.accuracy) or ("No accuracy is stated",):
         say(column, line, "BLANK1", _WIDTH)
     if not opened:
         return
-    for line in (f"Source: {model.provenance}", f"sha256 {model.sha256}", *details(model.accuracy)):
+    for line in (
+        f"Kind: {model.kind}",
+        f"Source: {model.provenance}",
+        f"sha256 {model.sha256}",
+        *details(model.accuracy),
+    ):
         say(column, line, "BLANK1", _WIDTH)
 
 

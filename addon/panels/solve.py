@@ -104,7 +104,7 @@ class SIGHTLINE_PT_output(Tab, bpy.types.Panel):
 
     def draw(self, context: bpy.types.Context) -> None:
         layout, chosen = self.layout, context.scene.sightline
-        layout.use_property_split = True
+        layout.use_property_split, layout.use_property_decorate = True, False
         if chosen.views:
             layout.prop(chosen, "take_name")
         layout.prop(chosen, "output_path")
@@ -127,7 +127,7 @@ class SIGHTLINE_PT_settings(Tab, bpy.types.Panel):
     def draw(self, context: bpy.types.Context) -> None:
         chosen = context.scene.sightline
         layout = self.layout
-        layout.use_property_split = True
+        layout.use_property_split, layout.use_property_decorate = True, False
         layout.enabled = chosen.use_settings
         stage_before = ""
         for stage, name in setting_names():

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+RIGHT = "A joint is right within a fifth of the torso's length"
 _PCK, _MEDIAN, _OF, _MM = "_pck_02", "_median_px", "_of_", "_mm"
 _MOST = 6  # sentences
 _INITIALS = ("coco", "mpii", "lsp")  # are written in capitals
@@ -44,7 +45,7 @@ def _sentence(name: str, accuracy: Mapping[str, Any]) -> str:
     beside = [other for other in accuracy if other.startswith(key + _OF)]
     others = ", ".join(f"{other.removeprefix(key + _OF)} {accuracy[other]:.0%}" for other in beside)
     median = f", median error {accuracy[name + _MEDIAN]:.0f} px" if name + _MEDIAN in accuracy else ""
-    share = f"{accuracy[key]:.0%} of joints within a fifth of the torso"
+    share = f"{accuracy[key]:.0%} of joints right"
     return f"{_title(name)}: {share}{f' ({others})' if others else ''}{median}"
 
 

@@ -79,7 +79,7 @@ def heard(said):
 def test_progress_names_the_stage_and_the_time_left_and_ends_in_the_scene(child, wanted):
     run = background.begin(wanted())
     built, said = advance(run)
-    assert (0.3, "Finding people: 3 of 10 pictures, 1 s left") in said and built.take == "balancing"
+    assert (0.3, "Finding people: 3 of 10, 1 s left") in said and built.take == "balancing"
     assert len(bpy.context.scene.sightline.summary.split("\n")) > 2
 
 

@@ -155,7 +155,7 @@ def test_a_card_that_is_none_is_refused_in_one_line(enabled, tmp_path):
 def test_adapting_says_what_it_lacks_and_a_python_without_torch_says_so(enabled, tmp_path):
     """The child is the real one; the Python of the tests has no PyTorch."""
     scene = bpy.context.scene
-    assert "Choose a take" in adapting_impossible(scene) and not bpy.ops.sightline.adapt_detector.poll()
+    assert "Solve the take first" in adapting_impossible(scene) and not bpy.ops.sightline.adapt_detector.poll()
     scene.sightline.take_path = str(_take(tmp_path))
     assert "Blender's own has none" in adapting_impossible(scene)
     enabled.python = sys.executable
@@ -174,10 +174,10 @@ def test_a_detector_that_was_kept_is_added_and_one_that_was_not_is_not(enabled, 
     finally:
         sys.path.pop(0)
     before = {model.name for model in known_models.known_models()}
-    assert adapted({"verdict": "not kept: worse"}) == "The detector stays as it is, not kept: worse"
+    assert adapted({"verdict": "not kept: worse"}) == "The detector stays as it is: worse"
     assert {model.name for model in known_models.known_models()} == before
     said = adapted({"verdict": "kept: better", "card": str(write_card(tmp_path / "made"))})
-    assert said == "Added mine, kept: better"
+    assert said == "Added mine, to be chosen in the step Person: better"
     assert {model.name for model in known_models.known_models()} - before == {"mine"}
 
 

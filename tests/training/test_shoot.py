@@ -206,16 +206,25 @@ def candidate(**changed):
 
 def test_better_on_both_sets_is_kept():
     kept, why = adapt.verdict(candidate(), candidate(frames={"nll": 4.0}, view={"nll": 4.9}))
-    assert kept and "frames: NLL 5.00 -> 4.00" in why
+    assert kept and "held-out frames: NLL 5.00 -> 4.00" in why
 
 
 @pytest.mark.parametrize(
     ("changed", "why"),
     [
-        ({"frames": {"nll": 4.0}}, "view: NLL 5.00 -> 5.00"),
-        ({"frames": {"nll": 4.0}, "view": {"nll": 4.0, "pck_02": 0.88}}, "view: PCK 0.900 -> 0.880"),
-        ({"frames": {"nll": 4.0, "median_px": 11.0}, "view": {"nll": 4.0}}, "frames: median 10.0 -> 11.0 px"),
-        ({"frames": {"nll": float("nan")}, "view": {"nll": 4.0}}, "frames: NLL 5.00 -> nan"),
+        ({"frames": {"nll": 4.0}}, "the held-out camera: labels no likelier (NLL 5.00 -> 5.00)"),
+        (
+            {"frames": {"nll": 4.0}, "view": {"nll": 4.0, "pck_02": 0.88}},
+            "the held-out camera: fewer joints right (PCK 0.900 -> 0.880)",
+        ),
+        (
+            {"frames": {"nll": 4.0, "median_px": 11.0}, "view": {"nll": 4.0}},
+            "held-out frames: larger error (median 10.0 -> 11.0 px)",
+        ),
+        (
+            {"frames": {"nll": float("nan")}, "view": {"nll": 4.0}},
+            "held-out frames: labels no likelier (NLL 5.00 -> nan)",
+        ),
     ],
 )
 def test_worse_anywhere_is_not_kept(changed, why):

@@ -11,7 +11,7 @@ def test_shares_of_joints_beside_those_of_another_model() -> None:
         "coco_median_px": 25.13,
         "coco_pck_02_of_blazepose": 0.7735,
     }
-    assert headlines(table) == ("COCO: 31% of joints within a fifth of the torso (blazepose 77%), median error 25 px",)
+    assert headlines(table) == ("COCO: 31% of joints right (blazepose 77%), median error 25 px",)
     assert details(table)[1] == "coco pck 02: 0.3149"
 
 
