@@ -11,7 +11,9 @@ from mathutils import Vector
 from sightline.addon import solving
 from sightline.addon.host.axes import camera_setting
 from sightline.addon.host.blender_cameras import export_cameras
+from sightline.addon.host.camera_frame import CameraFrame
 from sightline.addon.host.picture_frames import ViewInTake
+from sightline.addon.overlays import plate, shown
 from sightline.addon.scene_take import write_scene_take
 from sightline.inference.files.calibration import read_calibration
 from sightline.inference.files.solution import read_solution
@@ -94,6 +96,20 @@ def test_the_result_lies_under_the_animated_cameras(matched):
             apart = (item.matrix_world.translation - matched_by_hand.matrix_world.translation).length
             worst_m = max(worst_m, apart)
     assert worst_px < 0.1 and worst_m < 1e-5
+    assert max(overlay_px(scene, solution, view, index) for view in range(4) for index in (3, 40)) < 3
+
+
+def overlay_px(scene, solution, view, index):
+    """Check the skeleton that is drawn over the footage; the median distance of the drawn keypoints from its joints."""
+    one = next(shown.shown_takes(scene))
+    camera = solution.rig.cameras[view]
+    frame = CameraFrame(np.zeros(2), np.array([1920.0, 1080.0]), camera.intrinsics, undistorted=False)
+    points, _ = plate.skeleton_lines(one, index, view, frame)
+    head = solution.solved.xyz[index, 0, one.data.bone_ends[0][0]]
+    u, v = project(camera_at(camera, solution.solved.timestamps_s[index]), head)
+    np.testing.assert_allclose(points[0], [u + 0.5, 1080 - (v + 0.5)], atol=1e-6)
+    _, _, links, _ = plate.keypoint_marks(one, shown.shown_keypoints(one), index, view, frame)
+    return float(np.nanmedian(np.linalg.norm(links[::2] - links[1::2], axis=-1)))
 
 
 def test_without_their_paths_the_joints_are_far_off(matched):
