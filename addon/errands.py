@@ -10,7 +10,7 @@ from typing import Any
 
 import bpy
 
-from ..inference.errors import InputError, SolveError
+from ..inference.errors import Cancelled, InputError, SolveError
 from .job import Job, foreign_environment, interpreter
 
 POLL_S = 0.2
@@ -66,6 +66,8 @@ def poll() -> float | None:
     status.errand = ""
     try:
         status.errand_result, status.errand_failed = _State.finish(job.answer()), False
+    except Cancelled:
+        status.errand_result, status.errand_failed = "Cancelled; everything is as it was", False
     except SolveError as problem:
         status.errand_result, status.errand_failed = str(problem), True
     _redraw()

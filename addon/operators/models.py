@@ -211,10 +211,10 @@ class SIGHTLINE_OT_adapt_detector(bpy.types.Operator):
 
 
 def _adapting(scene: bpy.types.Scene) -> tuple[Path, Path]:
-    """Return the take that is adapted to, and a folder beside it that is not there yet."""
+    """Return the take that is adapted to, and a folder beside it that no adaptation has come to its end in."""
     take = Path(bpy.path.abspath(scene.sightline.take_path))
     places = (take.parent / f"adapted_{number}" for number in range(1, 1000))
-    return take, next(place for place in places if not place.exists())
+    return take, next(place for place in places if not (place / "evidence.json").exists())
 
 
 def adapting_impossible(scene: bpy.types.Scene) -> str:

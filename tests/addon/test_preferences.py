@@ -13,7 +13,7 @@ import pytest
 from sightline.addon import errands, known_models, preferences, solving
 from sightline.addon.job import foreign_environment
 from sightline.addon.operators import example
-from sightline.addon.operators.models import adapted, adapting_impossible, describe_python
+from sightline.addon.operators.models import _adapting, adapted, adapting_impossible, describe_python
 from sightline.addon.preferences import PACKAGE, environment_command, hint
 from sightline.addon.scene_take import missing_cameras, missing_footage
 from sightline.inference.errors import InputError
@@ -192,6 +192,23 @@ def test_a_fetch_that_fails_is_one_line(enabled):
     errands.begin("Fetching", "", ["-m", "inference", "models", "fetch", "nosuch", "--progress", "json"], str)
     text, failed = finished()
     assert failed and "unknown model pack 'nosuch'" in text and "\n" not in text
+
+
+def test_a_cancelled_errand_is_no_failure(enabled):
+    """The child is a network's test; whoever cancels it is told so."""
+    errands.begin("Testing", "", ["-m", "inference.probe"], str)
+    errands.cancel()
+    assert finished() == ("Cancelled; everything is as it was", False)
+
+
+def test_an_adaptation_that_did_not_end_leaves_its_folder_to_the_next(enabled, tmp_path):
+    scene = bpy.context.scene
+    scene.sightline.take_path = str(_take(tmp_path))
+    folder = tmp_path / "adapted_1"
+    (folder / "solves").mkdir(parents=True)
+    assert _adapting(scene)[1].name == "adapted_1"
+    (folder / "evidence.json").write_text("{}")
+    assert _adapting(scene)[1].name == "adapted_2"
 
 
 def test_unregistering_ends_an_errand(enabled):
