@@ -3,8 +3,11 @@
 
 from __future__ import annotations
 
+import glob
 import math
+import re
 from dataclasses import dataclass
+from pathlib import Path
 
 import bpy
 import numpy as np
@@ -48,9 +51,9 @@ def pictures_of(
     """Find the frames that show the pictures of a moving camera's video.
 
     Convention:
-        a camera that Sightline made remembers them. A movie clip is played picture by picture from its start frame,
-        whatever its rate. Without a clip the view lies in time as the result of its take will; without a take, picture
-        0 is the scene's first frame.
+        a camera that Sightline made remembers them. A movie clip, or film behind the camera, is played picture by
+        picture from its start frame, whatever its rate. Without one the view lies in time as the result of its take
+        will; without a take, picture 0 is the scene's first frame.
 
     Args:
         scene: of the camera.
@@ -62,18 +65,20 @@ def pictures_of(
     Raises:
         InputError: nothing says when a picture is shown, or none of them is.
     """
-    first, per_picture, last = float(scene.frame_start), 1.0, scene.frame_end - scene.frame_start
-    warnings: tuple[str, ...] = ()
+    per_picture, warnings = 1.0, ()
+    played = _played(item, clip)
     if PICTURES in item:
         first, per_picture = (float(value) for value in item[PICTURES])
-        last = math.floor((scene.frame_end - first) / per_picture + _WHOLE)
-    elif clip is not None:
-        first, last = float(clip.frame_start - clip.frame_offset), clip.frame_duration - 1
+        low, high = 0, math.floor((scene.frame_end - first) / per_picture + _WHOLE)
+    elif played is not None:
+        first, low, high = played
         warnings = _elsewhere(item, first, view)
     elif view is not None:
         _check_rate(scene, item, view)
-        first, per_picture = view.first_frame, view.per_picture
-    low, high = view.pictures if view is not None else (0, last)
+        first, per_picture, low, high = view.first_frame, view.per_picture, *view.pictures
+    else:
+        first, low, high = float(scene.frame_start), 0, scene.frame_end - scene.frame_start
+    low, high = view.pictures if view is not None else (low, high)
     numbers = np.arange(low, high + 1, dtype=float)
     frames = first + numbers * per_picture
     known = _tracked(clip, frames) if solved else _keyed(item, frames)
@@ -84,6 +89,40 @@ def pictures_of(
         )
     frames = np.where(np.abs(frames - np.round(frames)) < _WHOLE, np.round(frames), frames)
     return Pictures(numbers[known], frames[known], warnings)
+
+
+def _played(item: bpy.types.Object, clip: bpy.types.MovieClip | None) -> tuple[float, int, int] | None:
+    """Frame of picture 0 of what is played behind a camera, and the first and last picture; None where nothing is.
+
+    Convention:
+        measured in Blender 4.2: frame f shows picture f - start + offset of a movie, counted from 0, and the file of
+        that number after the one that was opened (clips), or the file with one more as its number (images). A
+        sequence begins with the lowest number in its folder, as the video of a view does.
+    """
+    if clip is not None:
+        low = _before(clip.filepath)[0] if clip.source == "SEQUENCE" else 0
+        return float(clip.frame_start - clip.frame_offset - low), low, low + clip.frame_duration - 1
+    shown = [b for b in item.data.background_images if b.source == "IMAGE" and b.image is not None]
+    found = next((b for b in shown if b.image.source in ("MOVIE", "SEQUENCE")), None)
+    if found is None:
+        return None
+    user = found.image_user
+    first = user.frame_start - user.frame_offset
+    if found.image.source == "SEQUENCE":
+        first += _before(found.image.filepath)[1] - 1
+    return float(first), user.frame_start - first, user.frame_start - first + user.frame_duration - 1
+
+
+def _before(filepath: str) -> tuple[int, int]:
+    """How many pictures of a sequence stand before one of its files in the folder, and the lowest number there."""
+    path = Path(bpy.path.abspath(filepath))
+    prefix, own = re.fullmatch(r"(.*?)(\d*)", path.stem).groups()
+    numbers = [int(own or 0)]
+    for other in path.parent.glob(f"*{glob.escape(path.suffix)}"):
+        rest = other.stem.removeprefix(prefix)
+        if other.stem.startswith(prefix) and rest.isdigit():
+            numbers.append(int(rest))
+    return sum(number < numbers[0] for number in numbers), min(numbers)
 
 
 def _keyed(item: bpy.types.Object, frames: FloatArray) -> np.ndarray:

@@ -220,6 +220,40 @@ def test_a_clip_behind_the_camera_says_which_frame_shows_which_picture(scene, tm
         assert said in warning
 
 
+def image_behind(item, path, source, start, offset, duration):
+    shown = item.data.background_images.new()
+    shown.source, shown.image = "IMAGE", bpy.data.images.load(str(path))
+    shown.image.source = source
+    shown.image_user.frame_start, shown.image_user.frame_offset = start, offset
+    shown.image_user.frame_duration = duration
+
+
+def test_films_and_sequences_behind_the_camera_do_too(scene, tmp_path):
+    """Frames and numbers as Blender 4.2's compositor showed them for these settings."""
+    for number in range(1001, 1021):
+        cv2.imwrite(str(tmp_path / f"g_{number}.png"), np.zeros((4, 4, 3), np.uint8))
+    cv2.imwrite(str(tmp_path / "g_mask_0001.png"), np.zeros((4, 4, 3), np.uint8))  # another sequence
+    item = add_camera()
+    by_keys(item)
+    for file, offset in (("g_1001.png", 1004), ("g_1005.png", 1004)):  # frame 5 shows file 1005, the fifth picture
+        image_behind(item, tmp_path / file, "SEQUENCE", 5, offset, 10)
+        path = scene_cameras(bpy.context).paths["left"]
+        assert list(path.frames) == list(range(4, 14))
+        assert_poses(path, *truth(scene, item, 5 + np.arange(10)))
+        item.data.background_images.clear()
+    image_behind(item, tmp_path / "g_1001.png", "MOVIE", 12, 4, 10)  # frame 12 shows the fifth picture
+    path = scene_cameras(bpy.context).paths["left"]
+    assert path.frames[0] == 4
+    assert_poses(path, *truth(scene, item, 12 + np.arange(10)))
+    item.data.background_images.clear()
+    clip = bpy.data.movieclips.load(str(tmp_path / "g_1005.png"))  # opened at its fifth picture, shown in frame 7
+    clip.frame_start = 7
+    put_behind(item, clip)
+    path = scene_cameras(bpy.context).paths["left"]
+    assert list(path.frames) == list(range(4, 20))
+    assert_poses(path, *truth(scene, item, 7 + np.arange(16)))
+
+
 def test_without_a_clip_a_view_lies_in_time_as_its_result_will(scene):
     item = add_camera()
     by_keys(item)
