@@ -4,8 +4,8 @@
 
 Linux, root, and mmdebstrap. Blender comes from Debian sid into a chroot of its own (1.3 GB, a minute or two), with Xvfb
 for the window. The mirror is the one of this machine's own apt sources, or DEBIAN_MIRROR. Leaves pictures of the
-window in --out; with --guide those of walk and one_view go into docs/pictures. The walk on real footage needs the take
-`pose2sim_single` in the folder SIGHTLINE_DATA, or ../shared/data; without it that part is skipped, and says so.
+window in --out; with --guide those of walk and one_view go into docs/pictures. The parts on real footage need the takes
+`pose2sim_single` and `single_view` in the folder SIGHTLINE_DATA, or ../shared/data; without them they are skipped, and say so.
 """
 
 from __future__ import annotations
@@ -237,9 +237,8 @@ def walk(chroot: Path, out: Path) -> None:
 
 def walk_real(chroot: Path, out: Path) -> None:
     """Do the same with real footage, two of whose videos are letterboxed."""
-    real = Path(os.environ.get("SIGHTLINE_DATA") or ROOT.parent / "shared" / "data") / "pose2sim_single"
-    if not real.is_dir():
-        say(f"walk_real: SKIPPED, no folder {real}: name the real footage with SIGHTLINE_DATA")
+    real = real_footage("walk_real", "pose2sim_single")
+    if real is None:
         return
     folder = fresh(out / "walk_real")
     shutil.copytree(real / "videos", folder / "take")
@@ -253,6 +252,26 @@ def one_view(chroot: Path, out: Path) -> None:
     shutil.copytree(ROOT / "addon" / "example_take", folder / "take")
     words = ["/out/one_view/take/videos/cam02.mp4", "/out/one_view", "/out/one_view/take/calibration.toml"]
     say(f"one_view: {in_window(chroot, out, 'one_view.py', folder, words)}")
+
+
+def one_view_real(chroot: Path, out: Path) -> None:
+    """Do the same with a real video, two people in the low sun, and a camera of the scene on a tripod."""
+    real = real_footage("one_view_real", "single_view")
+    if real is None:
+        return
+    folder = fresh(out / "one_view_real")
+    shutil.copy(real / "demo.mp4", folder)
+    words = ["/out/one_view_real/demo.mp4", "/out/one_view_real"]
+    say(f"one_view_real: {in_window(chroot, out, 'one_view.py', folder, words)}")
+
+
+def real_footage(part: str, take: str) -> Path | None:
+    """Return the folder of a real take; None, said, where it is not on this machine."""
+    real = Path(os.environ.get("SIGHTLINE_DATA") or ROOT.parent / "shared" / "data") / take
+    if real.is_dir():
+        return real
+    say(f"{part}: SKIPPED, no folder {real}: name the real footage with SIGHTLINE_DATA")
+    return None
 
 
 def _walked(chroot: Path, out: Path, folder: Path, videos: str, calibration: str, *fit: str) -> None:
@@ -292,7 +311,7 @@ def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="run_blender_tests.py", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--chroot", type=Path, default=ROOT / "build" / "blender-sid")
     parser.add_argument("--out", type=Path, default=ROOT / "build" / "blender-tests")
-    parts = (install, headless, live, see, one_view, walk, walk_real)
+    parts = (install, headless, live, see, one_view, one_view_real, walk, walk_real)
     parser.add_argument("--only", action="append", choices=[part.__name__ for part in parts], default=[])
     parser.add_argument("--guide", action="store_true", help="put the pictures of walk and one_view into the guide")
     options = parser.parse_args(arguments)
