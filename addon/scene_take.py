@@ -197,6 +197,12 @@ def _calibration(
     if known.cameras_from == "SCENE":
         own = folder / f"{name} cameras.toml"
         found = export_cameras(context, own, [v.name for v in known.views], views=_in_take(context.scene, name, end_s))
+        auto = [view.name for view in known.views if view.offset_mode == "AUTO"]
+        if found.paths and auto:
+            raise InputError(
+                f"view {auto[0]!r}: its Start cannot be found from the motion while cameras move "
+                f"({', '.join(found.paths)}); choose Given, and its Offset (step Footage)"
+            )
         moving = f"Moving: {', '.join(found.paths)}. " if found.paths else ""
         known.scene_cameras_note = moving + " ".join(f"{said[0].upper()}{said[1:]}." for said in found.warnings)
         return {"source": str(own)} | floor | _trust(known), {}

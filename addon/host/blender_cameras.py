@@ -19,7 +19,7 @@ from .axes import camera_from_blender, clip_distortion, clip_matrix, lenses_from
 from .camera_stage import Lens, see
 from .cameras import IMAGE_SIZE
 from .parts import VIEW
-from .picture_frames import Pictures, ViewInTake, pictures_of
+from .picture_frames import Pictures, ViewInTake, camera_solve, pictures_of
 
 _COEFFICIENTS = {
     "POLYNOMIAL": ("k1", "k2", "k3"),
@@ -190,7 +190,7 @@ def _clip(scene: bpy.types.Scene, item: bpy.types.Object) -> tuple[bool, bpy.typ
         if constraint.type == "CAMERA_SOLVER" and not constraint.mute and constraint.influence > 0:
             clip = scene.active_clip if constraint.use_active_clip else constraint.clip
             if clip is not None:
-                if not clip.tracking.objects.active.reconstruction.is_valid:
+                if not camera_solve(clip).is_valid:
                     raise CalibrationError(
                         f"camera {item.name!r}: its clip {clip.name!r} is not solved; solve it first"
                     )

@@ -136,8 +136,13 @@ def _keyed(item: bpy.types.Object, frames: FloatArray) -> np.ndarray:
 
 def _tracked(clip: bpy.types.MovieClip, frames: FloatArray) -> np.ndarray:
     """Which frames the camera solve of a clip has a pose for; Blender holds the last one in the others."""
-    found = [camera.frame for camera in clip.tracking.reconstruction.cameras]
+    found = [camera.frame for camera in camera_solve(clip).cameras]
     return np.isin(np.round(frames) - clip.frame_start + 1, found)
+
+
+def camera_solve(clip: bpy.types.MovieClip) -> bpy.types.MovieTrackingReconstruction:
+    """Return the reconstruction of the camera, whichever object's tracks are being edited."""
+    return next(item for item in clip.tracking.objects if item.is_camera).reconstruction
 
 
 def _check_rate(scene: bpy.types.Scene, item: bpy.types.Object, view: ViewInTake) -> None:

@@ -157,6 +157,15 @@ def test_the_panel_s_videos_lie_in_time_as_the_result_will(panel):
     assert panel.sightline.scene_cameras_note.startswith("Moving: a, b.")
 
 
+def test_an_offset_cannot_be_found_with_cameras_that_move(panel):
+    panel.sightline.views["b"].offset_mode = "AUTO"
+    with pytest.raises(RuntimeError, match=r"view 'b': its Start cannot be found .* move \(a, b\); choose"):
+        bpy.ops.sightline.solve_take()
+    for name in ("a", "b"):
+        bpy.data.objects[name].animation_data_clear()
+    assert read_take(write_scene_take(bpy.context)).views[1].offset_s is None
+
+
 def test_the_scene_s_rate_must_be_the_take_s(panel):
     panel.render.fps = 24
     with pytest.raises(RuntimeError, match=r"camera 'a' moves and has no movie clip .* 24 frames .* the take 30"):

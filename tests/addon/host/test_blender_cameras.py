@@ -286,3 +286,6 @@ def test_the_scene_s_own_clip_is_played_too(empty_scene, solved_clip):
     empty_scene.scene.active_clip = solved_clip
     solve_clip(solved_clip)
     assert len(scene_cameras(empty_scene).paths["phone"].frames) == 20
+    objects = solved_clip.tracking.objects
+    objects.active = objects.new("prop")  # whose tracks are edited is of no account
+    assert len(scene_cameras(empty_scene).paths["phone"].frames) == 20

@@ -385,3 +385,14 @@ def test_our_own_cameras_know_their_pictures(scene, moving_solution, tmp_path, f
         R, t = poses_at(camera, times)
         assert np.abs(-np.einsum("nji,nj->ni", path.R, path.t) + np.einsum("nji,nj->ni", R, t)).max() < 1e-5
         assert np.linalg.norm(path.R @ R.swapaxes(-1, -2) - np.eye(3), axis=(-1, -2)).max() < 1e-4
+
+
+def test_a_camera_of_ours_without_a_single_picture_is_refused(scene, moving_solution):
+    solution = moving_solution()
+    built = build_scene(bpy.context, solution, TakeInfo("a", video_fps=dict.fromkeys(solution.rig.names, 30.0)))
+    views = {"side": ViewInTake((20, 30), float(START), 1.0, 30.0)}  # later than what was solved
+    with pytest.raises(InputError, match="camera 'side' moves, and no picture of its video lies in its frames"):
+        scene_cameras(bpy.context, ["side"], views=views)
+    assert not scene_cameras(bpy.context, ["side"], frame=START + 3, views=views).paths
+    del built.cameras[2][PICTURES]
+    assert len(scene_cameras(bpy.context, ["side"]).paths["side"].frames) == 12  # an animation like any other
