@@ -117,7 +117,7 @@ def test_one_camera_is_solved_and_the_panel_goes_on_saying_how_unsure_that_is(fi
     known.height_m, known.preview_s = 1.75, 0.3
     assert bpy.ops.sightline.solve_take(preview=True) == {"FINISHED"}
     assert any(item.type == "ARMATURE" for item in bpy.context.scene.objects)
-    assert "the distance on the height_m of the take" in known.warnings
+    assert "the distance on the Height" in known.warnings
 
 
 def test_a_take_and_its_preview_do_not_stand_in_each_other(registered, empty_scene, make_solution, tmp_path):
