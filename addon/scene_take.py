@@ -203,10 +203,8 @@ def _calibration(
                 f"view {auto[0]!r}: its Start cannot be found from the motion while cameras move "
                 f"({', '.join(found.paths)}); choose Known, and its Offset (step Footage)"
             )
-        moving = f"Moving: {', '.join(found.paths)}. " if found.paths else ""
-        known.scene_cameras_note = (
-            moving + " ".join(f"{said[0].upper()}{said[1:]}." for said in found.warnings)
-        ).strip()
+        said = [f"moving: {', '.join(found.paths)}"] if found.paths else []
+        known.scene_cameras_note = " ".join(f"{line[0].upper()}{line[1:]}." for line in (*said, *found.warnings))
         return {"source": str(own)} | floor | _trust(known), {}
     units = {} if known.units == "AUTO" else {"units": known.units}
     return {"source": _absolute(known.calibration_path)} | lenses | units | floor | _trust(known), {}
