@@ -5,7 +5,8 @@
 Linux, root, and mmdebstrap. Blender comes from Debian sid into a chroot of its own (1.3 GB, a minute or two), with Xvfb
 for the window. The mirror is the one of this machine's own apt sources, or DEBIAN_MIRROR. Leaves pictures of the
 window in --out; with --guide those of walk and one_view go into docs/pictures. The parts on real footage need the takes
-`pose2sim_single` and `single_view` in the folder SIGHTLINE_DATA, or ../shared/data; without them they are skipped, and say so.
+`pose2sim_single` and `single_view` in the folder SIGHTLINE_DATA, or ../shared/data; without them they are skipped, and
+say so.
 """
 
 from __future__ import annotations

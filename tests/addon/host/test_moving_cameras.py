@@ -60,6 +60,7 @@ def by_keys(item):
 def on_a_dolly(item):
     dolly, crane = add_empty("dolly"), add_empty("crane")
     crane.parent, item.parent, dolly.hide_viewport = dolly, crane, True
+    dolly.scale = (1.5, 1.5, 1.5)  # as of a camera solve that is brought to metres
     key(dolly, "location", (0, 0, 0), (1, 0.5, 0))
     key(crane, "rotation_euler", (0, 0, 0), (0, 0.1, 0.6))
 
