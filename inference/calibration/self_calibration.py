@@ -21,6 +21,7 @@ from .degeneracy import check_certainty, check_motion, check_pair_motion, check_
 from .focal_lengths import check_lenses, unshown, zoomed_lens
 from .gauge import TYPICAL_HEIGHT_M, gauge_covariance, stature, world_from_person
 from .observations import Observations, gather_observations
+from .odd_views import check_residuals, unexplained
 from .relative_pose import MEDIAN_OF_ONE, RelativePose
 from .scale import KnownLengths, Scale, metric_scale
 from .tracks import main_tracks
@@ -39,7 +40,6 @@ _FEWEST_LENGTHS = 30
 _OFTEN = 20  # times that a view must show a joint to say something of its standing offset
 _LAGS = 20  # moments over which errors may remember
 _FAINT = 0.02  # correlations below this are chance
-_WORST_PX = 0.03  # median residual as a share of the focal length, beyond which the answer is no answer
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,14 +101,15 @@ def calibrate_from_person(
     plain = BundleModel(offset_sigma_px=0, iterations=_ITERATIONS, clocks=tuple(clocks), focal_sigma=known.focal_sigma)
     begun = start_bundle(observations, start.R, start.t)
     result, model, held = _adjusted(observations, begun, plain)
-    if _unexplained(observations, result):  # slower, but less stiff far from the answer
+    if unexplained(observations, result):  # slower, but less stiff far from the answer
         result, model, held = _adjusted(observations, begun, replace(plain, hold_gauge=False))
     check_spread(result.bundle.points)
-    _check_residuals(observations, result)
+    odd = check_residuals(observations, result)
     centres = {lens.name: -R.T @ t for lens, R, t in zip(lenses, result.bundle.R, result.bundle.t, strict=True)}
     scale = metric_scale(result.bundle.points, observations.joint_names, centres, height_m, known)
     inflation = estimator_variance(result.squared, model, held)
-    return _in_world(lenses, observations, result, (model, inflation), scale)
+    solved = _in_world(lenses, observations, result, (model, inflation), scale)
+    return replace(solved, warnings=[*solved.warnings, *odd])
 
 
 def _checked_start(observations: Observations) -> Bundle:
@@ -343,29 +344,6 @@ def estimator_variance(
     weight, slope = (nu + 2) / (nu + s), (nu + 2) * nu / (nu + s) ** 2
     leverage = 1 + unknowns / numbers * slope.var() / slope.mean() ** 2
     return float(leverage**2 * (weight**2 * s).sum() / (numbers - unknowns) * weight.mean() / slope.mean() ** 2)
-
-
-def _unexplained(observations: Observations, result: BundleResult) -> list[int]:
-    """Views whose typical residual is larger than any detector's error."""
-    error = np.linalg.norm(result.error_px, axis=-1).reshape(len(observations.views), -1)
-    typical = [np.median(row[np.isfinite(row)]) if np.isfinite(row).any() else 0.0 for row in error]
-    return [v for v, px in enumerate(typical) if px > _WORST_PX * observations.focal_px[v]]
-
-
-def _check_residuals(observations: Observations, result: BundleResult) -> None:
-    error = np.linalg.norm(result.error_px, axis=-1)
-    for v, name in enumerate(observations.views):
-        seen = np.isfinite(error[v])
-        if seen.sum() < 30:
-            raise DegenerateError(
-                f"view {name} shares only {int(seen.sum())} joints with the others, too few to know its camera; "
-                "leave it out, or let the person stand where it sees them too"
-            )
-        if v in _unexplained(observations, result):
-            raise DegenerateError(
-                f"view {name}: no camera explains its keypoints (median error {np.median(error[v][seen]):.0f} px); "
-                "check that its lens belongs to this video, and its offset_s"
-            )
 
 
 def _in_world(

@@ -13,7 +13,7 @@ from inference.errors import DegenerateError
 from inference.geometry.rotation import log
 from inference.shapes import FloatArray
 from inference.types import Camera, CameraRig, Keypoints2D
-from tests.synthetic import BASE, SCENES, Noise, Scene, circle_rig, make_scene, observe
+from tests.synthetic import BASE, IMAGE_SIZE, SCENES, Noise, Scene, circle_rig, make_scene, observe
 from tools.benchmarks.cameras import squared_sigmas
 
 QUIET = replace(BASE, sigma_px=1.0, outliers=0.0, missing=0.0, swaps=0.0)
@@ -107,6 +107,34 @@ def test_a_view_of_somebody_else_is_refused_however_large_the_errors_are() -> No
     views[2] = observe(other, noise, seed=5103)[2]
     with pytest.raises(DegenerateError, match="cam03"):
         solved(scene, tuple(views))
+
+
+def later(view: Keypoints2D, frames: int) -> Keypoints2D:
+    arrays = {name: np.roll(getattr(view, name), frames, axis=0) for name in ("xy", "covariance", "score")}
+    return replace(view, **arrays)
+
+
+def mirrored(view: Keypoints2D) -> Keypoints2D:
+    return replace(view, xy=view.xy * np.array([-1.0, 1.0]) + np.array([IMAGE_SIZE[0] - 1.0, 0.0]))
+
+
+def test_a_view_that_the_others_contradict_is_named() -> None:
+    """A quarter of a second late is refused, 67 ms late and mirrored films are answered with a warning.
+
+    Both bounds have their control: a view with three times the noise of the others gives good cameras all the same, and
+    of a healthy one nothing is said.
+    """
+    scene = make_scene(frames=150, cameras=4, seed=52)
+    views = observe(scene, BASE, seed=53)
+    noisy = observe(scene, replace(BASE, sigma_px=9.0, stated_sigma_px=3.0), seed=53)[2]
+    told = "view cam03: its keypoints lie"
+    with pytest.raises(DegenerateError, match=told):
+        solved(scene, (*views[:2], later(views[2], 15), views[3]))
+    for other, warned in ((later(views[2], 4), 1), (mirrored(views[2]), 1), (noisy, 1), (views[2], 0)):
+        found = solved(scene, (*views[:2], other, views[3]))
+        assert sum(warning.startswith(told) for warning in found.warnings) == warned
+        if other is noisy:
+            assert rotation_errors_deg(found.rig, scene.rig).mean() < 0.3
 
 
 def still(scene: Scene) -> Scene:
