@@ -202,9 +202,9 @@ def test_wrong_scenes_are_one_line(empty_scene):
 
 @pytest.fixture
 def solved_clip(empty_scene, tmp_path):
-    """A clip of 20 frames with 24 exact tracks, seen through a lens with distortion by a camera that moves."""
+    """A clip of 25 frames with 24 exact tracks in 20 of them, seen through a lens with distortion by a moving camera."""
     size, K = (640, 400), np.array([[500.0, 0, 329.5], [0, 500.0, 209.5], [0, 0, 1]])
-    for number in range(1, 21):
+    for number in range(1, 26):
         cv2.imwrite(str(tmp_path / f"f_{number:04d}.png"), np.zeros((size[1], size[0], 3), np.uint8))
     clip = bpy.data.movieclips.load(str(tmp_path / "f_0001.png"))
     tracker = clip.tracking.camera
@@ -261,14 +261,10 @@ def test_a_tracking_solve_moves_its_camera(empty_scene, solved_clip, tmp_path):
     follow = item.constraints.new("CAMERA_SOLVER")
     follow.use_active_clip, follow.clip = False, solved_clip
     solve_clip(solved_clip)
-    for number in range(21, 26):  # pictures without markers
-        cv2.imwrite(str(tmp_path / f"f_{number:04d}.png"), np.zeros((400, 640, 3), np.uint8))
-    clip = bpy.data.movieclips.load(str(tmp_path / "f_0001.png"), check_existing=True)
-    clip.filepath = clip.filepath  # reads the folder again
-    clip.frame_start = 1001
+    solved_clip.frame_start = 1001
     found = export_cameras(empty_scene, tmp_path / "cameras.toml")
     path = read_calibration(tmp_path / "cameras.toml").paths["phone"]
-    assert clip == solved_clip and clip.frame_duration == 25 and list(path.frames) == list(range(20))
+    assert solved_clip.frame_duration == 25 and list(path.frames) == list(range(20))
     tracks = solved_clip.tracking.tracks
     world = np.array([item.matrix_basis @ track.bundle for track in tracks])
     lens, errors = found.cameras[0].intrinsics, []
