@@ -202,7 +202,7 @@ def test_wrong_scenes_are_one_line(empty_scene):
 
 @pytest.fixture
 def solved_clip(empty_scene, tmp_path):
-    """A clip of 25 frames with 24 exact tracks in 20 of them, seen through a lens with distortion by a moving camera."""
+    """A clip of 25 frames with 24 exact tracks in 20 of them, through a bent lens, of a moving camera."""
     size, K = (640, 400), np.array([[500.0, 0, 329.5], [0, 500.0, 209.5], [0, 0, 1]])
     for number in range(1, 26):
         cv2.imwrite(str(tmp_path / f"f_{number:04d}.png"), np.zeros((size[1], size[0], 3), np.uint8))
