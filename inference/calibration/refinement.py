@@ -9,6 +9,7 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from ..errors import DegenerateError
+from ..geometry.pose_errors import pose_slopes
 from ..geometry.rotation import log
 from ..shapes import FloatArray
 from ..types import CameraRig, Keypoints2D
@@ -128,10 +129,7 @@ def _prior_covariance(rig: CameraRig) -> FloatArray:
     covariance = np.zeros_like(rig.covariance)
     spread = np.diag([np.radians(_ROTATION_SIGMA_DEG) ** 2] * 3 + [_CENTRE_SIGMA_M**2] * 3)
     for number, camera in enumerate(rig.cameras):
-        x, y, z = camera.t
-        slopes = np.eye(6)
-        slopes[3:, :3] = [[0, z, -y], [-z, 0, x], [y, -x, 0]]  # the centre stays while the camera turns: d x t
-        slopes[3:, 3:] = -camera.R
+        slopes = pose_slopes(camera.R, camera.t)
         block = slice(6 * number, 6 * number + 6)
         covariance[block, block] = slopes @ spread @ slopes.T
     return covariance

@@ -22,6 +22,7 @@ from scipy.linalg import LinAlgError, cho_solve, cholesky
 
 from ..geometry import rotation
 from ..geometry.keypoint_noise import whitened_residuals
+from ..geometry.pose_errors import pose_slopes
 from ..geometry.reprojection import PointRays, Rays, camera_slopes
 from ..geometry.triangulation import robust_weight
 from ..shapes import BoolArray, FloatArray, IntArray
@@ -146,8 +147,7 @@ def unstated_cameras(
     basis = np.zeros((6 * len(R), 6 * len(R)))
     for view, (turned, moved) in enumerate(zip(R, t, strict=True)):
         distance = np.median(np.linalg.norm(points.reshape(-1, 3) + turned.T @ moved, axis=-1))
-        cross = np.array([[0, -moved[2], moved[1]], [moved[2], 0, -moved[0]], [-moved[1], moved[0], 0]])
-        block = np.block([[np.eye(3), np.zeros((3, 3))], [-cross, -CENTRE * distance * turned]])
+        block = pose_slopes(turned, moved) * np.repeat([1.0, CENTRE * distance], 3)
         basis[6 * view : 6 * view + 6, 6 * view : 6 * view + 6] = block
     return basis
 
