@@ -42,8 +42,12 @@ def missing_footage(scene: bpy.types.Scene) -> str:
 
 def fit_problem(known: Any, view: Any) -> str:
     """Say why a view's Fit cannot be, given the size that its camera was calibrated at; "" if it can."""
+    return "" if known.cameras_from != "FILE" or known.lenses_path else _misfit(view)
+
+
+def _misfit(view: Any) -> str:
     old, new = tuple(view.calibrated), (view.width, view.height)
-    if known.cameras_from != "FILE" or known.lenses_path or not (all(old) and all(new)):
+    if not (all(old) and all(new)):
         return ""
     try:
         image_fit(view.fit, old, new, view.name)
@@ -56,19 +60,21 @@ def fit_problem(known: Any, view: Any) -> str:
 
 
 def set_calibrated_sizes(scene: bpy.types.Scene, found: Calibration) -> None:
-    """Remember at which size each view's camera was calibrated; a whole picture in another size is Scaled, no doubt.
-
-    One with just the bars that Letterboxed means is that.
-    """
-    known = scene.sightline
-    for view in known.views:
+    """Remember at which size each view's camera was calibrated, and find its Fit where that tells it."""
+    for view in scene.sightline.views:
         name = find_name(view.name, found.cameras)
         sure = name is not None and name not in found.assumed_sizes and not found.turns.get(name, 0) % 2
         view.calibrated = found.cameras[name].intrinsics.image_size if name is not None and sure else (0, 0)
-        if view.fit == "exact" and fit_problem(known, view):
-            view.fit = "scale"
-            if fit_problem(known, view):
-                view.fit = "letterbox" if _letterboxed(view) else "exact"
+        if fit_problem(scene.sightline, view):
+            _find_fit(view)
+
+
+def _find_fit(view: Any) -> None:
+    """A whole picture in another size is Scaled, no doubt; one with just the bars that Letterboxed means is that."""
+    if view.fit == "exact" and _misfit(view):
+        view.fit = "scale"
+        if _misfit(view):
+            view.fit = "letterbox" if _letterboxed(view) else "exact"
 
 
 def _letterboxed(view: Any) -> bool:
@@ -197,6 +203,14 @@ def _calibration(
     if known.cameras_from == "SCENE":
         own = folder / f"{name} cameras.toml"
         found = export_cameras(context, own, [v.name for v in known.views], views=_in_take(context.scene, name, end_s))
+        for view, camera in zip(known.views, found.cameras, strict=True):
+            view.calibrated = camera.intrinsics.image_size
+            _find_fit(view)
+            if _misfit(view):
+                raise InputError(
+                    f"{view.name} is {view.width}×{view.height}, its camera shows {view.calibrated[0]}×"
+                    f"{view.calibrated[1]}: give the scene the video's Resolution, or choose its Fit"
+                )
         auto = [view.name for view in known.views if view.offset_mode == "AUTO"]
         if found.paths and auto:
             raise InputError(

@@ -136,6 +136,23 @@ def test_beside_the_blend_file_once_it_is_saved(known, folder, tmp_path):
     assert write_scene_take(bpy.context) == tmp_path / "shots" / "take.toml"
 
 
+def test_cameras_of_the_scene_that_render_another_size(known, folder):
+    """A whole picture in another size is scaled; another shape needs the scene's."""
+    add(folder, "cam01.mp4")
+    known.cameras_from = "SCENE"
+    camera = bpy.data.objects.new("cam01", bpy.data.cameras.new("cam01"))
+    bpy.context.scene.collection.objects.link(camera)
+    render = bpy.context.scene.render
+    render.resolution_x, render.resolution_y = 1920, 1440
+    assert read_take(write_scene_take(bpy.context)).views[0].fit == "scale"
+    known.views[0].fit = "exact"
+    render.resolution_y = 1080
+    with pytest.raises(InputError, match="640×480, its camera shows 1920×1080: give the scene the video's Resolution"):
+        write_scene_take(bpy.context)
+    render.resolution_x, render.resolution_y = 640, 480
+    assert read_take(write_scene_take(bpy.context)).views[0].fit == "exact"
+
+
 def test_videos_can_be_dropped(known):
     assert SIGHTLINE_FH_videos.bl_import_operator == "sightline.add_videos"
     assert ".mp4" in SIGHTLINE_FH_videos.bl_file_extensions
