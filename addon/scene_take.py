@@ -209,7 +209,8 @@ def _calibration(
             if _misfit(view):
                 raise InputError(
                     f"{view.name} is {view.width}×{view.height}, its camera shows {view.calibrated[0]}×"
-                    f"{view.calibrated[1]}: give the scene the video's Resolution, or choose its Fit"
+                    f"{view.calibrated[1]}: give the scene the video's Resolution, the camera its video as background "
+                    "clip, or choose its Fit"
                 )
         auto = [view.name for view in known.views if view.offset_mode == "AUTO"]
         if found.paths and auto:
