@@ -162,9 +162,11 @@ def _elsewhere(item: bpy.types.Object, first: float, view: ViewInTake | None) ->
     number = view.pictures[0]
     played, shown = first + number, view.first_frame + number * view.per_picture
     if abs(played - shown) > 0.5:
+        later = "later" if played > shown else "earlier"
         return (
-            f"camera {item.name!r} shows picture {number + 1} of its video in frame {played:g}, the result will show "
-            f"it in frame {shown:g}: they lie apart, and both are right by themselves",
+            f"camera {item.name!r} shows picture {number + 1} of its video in frame {played:g}, the result in frame "
+            f"{shown:g}: both are right by themselves; to have them together, delete the take's collection, let the "
+            f"scene begin {abs(played - shown):g} frames {later} and solve again",
         )
     if abs(view.per_picture - 1) > 1e-3:
         return (

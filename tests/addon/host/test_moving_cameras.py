@@ -214,7 +214,8 @@ def test_a_clip_behind_the_camera_says_which_frame_shows_which_picture(scene, tm
     assert list(found.paths["left"].frames) == [6, 7, 8, 9] and not found.warnings
     assert_poses(found.paths["left"], *truth(scene, item, 8 + np.arange(6, 10)))
     for other, said in (
-        (replace(used, first_frame=1.0), "picture 7 of its video in frame 14, the result will show it in frame 7"),
+        (replace(used, first_frame=1.0), "picture 7 of its video in frame 14, the result in frame 7: both"),
+        (replace(used, first_frame=1.0), "let the scene begin 7 frames later and"),
         (replace(used, first_frame=2.0, per_picture=2.0), "every frame, the result one in 2 frames: they run apart"),
     ):
         (warning,) = scene_cameras(bpy.context, views={"left": other}).warnings
