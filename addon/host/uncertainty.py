@@ -152,7 +152,8 @@ def camera_lights(views: Sequence[Mapping[str, Any]]) -> list[Light]:
     Convention:
         the number is the median distance of its keypoints from the joints that the other views place, or, with two
         views only, from the solved joints. Amber above 0.8 % of the picture's diagonal, or twice the middle of the
-        other views; red above 2 %, or four times. Views below 0.3 % are green, whatever the others are.
+        other views; red above 2 %, or four times. Views below 0.3 % are green, whatever the others are; an only
+        view is judged by none.
 
     Returns:
         One light per view.
@@ -170,6 +171,8 @@ def _light(view: Mapping[str, Any], px: float | None, others: Sequence[float | N
     name = str(view["name"])
     if px is None:
         return Light(name, GREY, "No keypoint of this view was used: nobody was found in it, or nobody whom others see")
+    if not others:
+        return Light(name, GREY, "The only camera: there is no other that could agree with it or not")
     share = px / float(np.hypot(*view["size"]))
     known = sorted(value for value in others if value is not None)
     times = px / max(known[len(known) // 2], 1e-9) if known else 1.0
@@ -179,5 +182,5 @@ def _light(view: Mapping[str, Any], px: float | None, others: Sequence[float | N
     if times > _AMBER_TIMES and share > _SMALL_SHARE:
         return Light(name, AMBER, f"{said}, {times:.1f} times the others: was it moved, or does it start elsewhere?")
     if share > _AMBER_SHARE:
-        return Light(name, AMBER, f"{said}: usable, but a better calibration or clock would help")
+        return Light(name, AMBER, f"{said}: usable, but a better calibration or start time would help")
     return Light(name, GREEN, f"{said}: agrees with the others")

@@ -140,3 +140,8 @@ def test_lights_are_relative_to_the_others_too():
 def test_a_view_without_keypoints_is_grey():
     light = camera_lights([view("a", None, None), view("b", 4.0)])[0]
     assert light.colour == "grey" and "No keypoint" in light.sentence
+
+
+def test_an_only_camera_is_judged_by_none():
+    (light,) = camera_lights([view("a", None, 4.0)])
+    assert light.colour == "grey" and "only camera" in light.sentence
