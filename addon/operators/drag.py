@@ -40,13 +40,14 @@ class _Session:
     handler: Any = None
     grab: _Grab | None = None
     hovered: tuple[int, int] | None = None
+    expected: tuple[int, int] | None = None  # frame of the take and person that a child was last told of
 
 
 def end_dragging() -> None:
     """Take the overlay away; the operator, if it still runs, ends at its next event."""
     if _Session.handler is not None:
         bpy.types.SpaceView3D.draw_handler_remove(_Session.handler, "WINDOW")
-    _Session.handler = _Session.grab = _Session.hovered = None
+    _Session.handler = _Session.grab = _Session.hovered = _Session.expected = None
 
 
 def dragging() -> bool:
@@ -175,6 +176,8 @@ class SIGHTLINE_OT_drag_keypoints(bpy.types.Operator):
             if hovered != _Session.hovered:
                 _Session.hovered = hovered
                 _redraw(context)
+            if found and hovered:
+                _expect(context, found[0], hovered[0])
         if event.type == "LEFTMOUSE" and event.value == "PRESS":
             return self._press(context, event)
         return {"PASS_THROUGH"}
@@ -198,8 +201,7 @@ class SIGHTLINE_OT_drag_keypoints(bpy.types.Operator):
         place = shown.frame.image_from_region(mouse + offset)
         _Session.grab = _Grab(shown.view, *hit, offset, place, moved=event.ctrl)
         known.fix_person, known.fix_joint = hit[0] + 1, shown.names[hit[1]]
-        time_s = kept_keypoints(context.scene).views[0].timestamps_s[shown.index]
-        expect_again(context, (float(time_s), hit[0] + 1))
+        _expect(context, shown, hit[0])
         _redraw(context)
         return {"RUNNING_MODAL"}
 
@@ -247,6 +249,14 @@ class SIGHTLINE_OT_drag_keypoints(bpy.types.Operator):
         region = next(region for region in area.regions if region.type == "WINDOW")
         space = area.spaces.active
         return shown_in(context.scene, space, space.region_3d, (region.width, region.height))
+
+
+def _expect(context: bpy.types.Context, shown: Shown, person: int) -> None:
+    """Let a child solve the frames around this one as they are, once the mouse is over a keypoint there."""
+    if _Session.expected != (shown.index, person):
+        _Session.expected = shown.index, person
+        time_s = kept_keypoints(context.scene).views[0].timestamps_s[shown.index]
+        expect_again(context, (float(time_s), person + 1))
 
 
 def _stop(context: bpy.types.Context) -> None:
