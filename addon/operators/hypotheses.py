@@ -60,8 +60,9 @@ class SIGHTLINE_OT_choose_hypothesis(OnSolved, bpy.types.Operator):
                 raise InputError("the hypotheses of this frame agree on every joint that has keypoints")
             add_corrections(context.scene, pins)
             expect_again(context)
-            frames = shown.start + min(chosen), shown.start + max(chosen)
-            self.report({"INFO"}, f"{len(pins)} joints pinned in frames {frames[0]}–{frames[1]}: press Solve Again")
+            first, last = shown.start + min(chosen), shown.start + max(chosen)
+            frames = f"frame {first}" if first == last else f"frames {first}–{last}"
+            self.report({"INFO"}, f"{len(pins)} joints pinned in {frames}: press Solve Again (panel Fix)")
             redraw_panels(context)
             return {"FINISHED"}
 

@@ -40,6 +40,7 @@ class SIGHTLINE_PT_hypotheses(OnSolved, Tab, bpy.types.Panel):
         column.prop(known.overlay, "hypothesis", slider=True)
         rank = min(known.overlay.hypothesis, len(poses.weight))
         column.label(text=f"Pose {rank} of {len(poses.weight)}: {poses.weight[rank - 1]:.0%} of the samples' weight")
+        column.label(text="Pin the orange pose in:")
         row = column.row(align=True)
         row.operator("sightline.choose_hypothesis", text="This Frame").follow = False
         row.operator("sightline.choose_hypothesis", text="And Follow It").follow = True
