@@ -217,7 +217,7 @@ def _declared_units(
     metadata = raw.get("metadata")
     metadata = metadata if isinstance(metadata, Mapping) else {}
     if "units" in metadata:
-        if metadata["units"] not in METRES:
+        if metadata["units"] not in tuple(METRES):  # it may be a list, which has no hash
             raise CalibrationError(f"{path}: metadata.units = {metadata['units']!r} is none of m, cm, mm")
         return metadata["units"]
     board = metadata.get("board")

@@ -12,10 +12,10 @@ import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
-from ..config import nearest_key
-from ..errors import ModelError
+from ..config import checked_table, nearest_key
+from ..errors import InputError, ModelError
 from ..layouts import LAYOUTS
 
 _PACKAGE = Path(__file__).resolve().parent
@@ -39,6 +39,7 @@ _DECODER_SETTINGS = {  # key of [outputs] that is not a tensor name: its default
     "values": ("density", ("density", "logits")),
     "unit": ("px", ("px", "share")),
 }
+_OTHER_OUTPUTS = {"split_ratio": float}  # key of [outputs] that is no text
 
 
 @dataclass(frozen=True)
@@ -174,14 +175,17 @@ def read_card(path: Path, folders: Iterable[Path] | None = None) -> ModelCard:
         "name kind file sha256 licence provenance input outputs",
         "layout person_detector accuracy noise",
     )
+    _check_texts(path, table)
     kind = table["kind"]
     if kind not in KINDS:
-        raise ModelError(f"{path}: unknown kind {kind!r}{nearest_key(str(kind), KINDS)}")
+        raise ModelError(f"{path}: unknown kind {kind!r}{nearest_key(kind, KINDS)}")
     _check_layout(path, table)
     needed, allowed = KINDS[kind]
     _check_keys(path, "outputs", table["outputs"], " ".join(needed), " ".join(allowed))
-    outputs = dict(table["outputs"])
-    split_ratio = float(outputs.pop("split_ratio", 2.0))
+    outputs = _typed(f"{path}: [outputs]", table["outputs"], dict.fromkeys(needed | allowed, str) | _OTHER_OUTPUTS)
+    split_ratio = outputs.pop("split_ratio", 2.0)
+    if split_ratio <= 0:
+        raise ModelError(f"{path}: [outputs] split_ratio = {split_ratio:g} must be above 0")
     network = _find_network(path, table["file"], model_folders() if folders is None else folders)
     _check_hash(path, network, table["sha256"])
     return ModelCard(
@@ -196,8 +200,8 @@ def read_card(path: Path, folders: Iterable[Path] | None = None) -> ModelCard:
         input=_network_input(path, table["input"]),
         outputs=_decoder_settings(path, outputs, allowed),
         split_ratio=split_ratio,
-        accuracy=table.get("accuracy", {}),
-        noise=_noise(path, table.get("noise", {}), table.get("layout", "")),
+        accuracy=_subtable(path, table, "accuracy"),
+        noise=_noise(path, _subtable(path, table, "noise"), table.get("layout", "")),
     )
 
 
@@ -212,7 +216,7 @@ def _read_toml(path: Path) -> dict[str, Any]:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ModelError(f"model card {path} cannot be read: {error.strerror or error}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:  # no UTF-8, no TOML, numbers of thousands of digits, deep nesting
         raise ModelError(f"model card {path} is not valid TOML: {error}") from error
 
 
@@ -229,10 +233,28 @@ def _check_keys(path: Path, table_name: str, table: Any, needed: str, allowed: s
         raise ModelError(f"{where}: missing {', '.join(missing)}")
 
 
-def _check_layout(path: Path, table: dict[str, Any]) -> None:
-    for key in ("name", "file", "sha256", "licence", "provenance"):
+def _typed(where: str, table: Any, types: Mapping[str, Any]) -> dict[str, Any]:
+    try:
+        return checked_table(table, types, where)
+    except InputError as problem:
+        raise ModelError(str(problem)) from problem
+
+
+def _subtable(path: Path, table: Mapping[str, Any], key: str, within: str = "") -> dict[str, Any]:
+    value = table.get(key, {})
+    if not isinstance(value, dict):
+        raise ModelError(f"{path}: [{within}{key}] must be a table")
+    return value
+
+
+def _check_texts(path: Path, table: Mapping[str, Any]) -> None:
+    optional = [key for key in ("layout", "person_detector") if table.get(key) not in (None, "")]
+    for key in ("name", "kind", "file", "sha256", "licence", "provenance", *optional):
         if not isinstance(table[key], str) or not table[key]:
             raise ModelError(f"{path}: {key} must be a text that is not empty")
+
+
+def _check_layout(path: Path, table: dict[str, Any]) -> None:
     if table["kind"] in BOX_KINDS:
         return
     if table.get("layout") not in LAYOUTS:
@@ -243,13 +265,11 @@ def _check_layout(path: Path, table: dict[str, Any]) -> None:
 
 def _network_input(path: Path, table: Any) -> NetworkInput:
     _check_keys(path, "input", table, "name size", "order channels range mean std")
-    values: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in table.items()}
-    result = NetworkInput(**values)
+    result = NetworkInput(**_typed(f"{path}: [input]", table, get_type_hints(NetworkInput)))
     sizes_fit = [
-        (len(result.size) == 2 and min(result.size) > 0, "size must be [width, height]"),
+        (min(result.size) > 0, "size must be [width, height], above 0"),
         (result.order in ("NCHW", "NHWC"), "order must be NCHW or NHWC"),
         (sorted(result.channels) == ["B", "G", "R"], "channels must be RGB or BGR"),
-        (len(result.range) == 2, "range must be two numbers"),
         (len(result.mean) == 3 and len(result.std) == 3, "mean and std must be three numbers"),
         (all(value != 0 for value in result.std), "std must not be 0"),
     ]
@@ -274,6 +294,8 @@ def _noise(path: Path, table: Mapping[str, Any], layout_name: str) -> dict[str, 
     per_joint = table if any(isinstance(value, dict) for value in table.values()) else {"default": table}
     if not table:
         return {}
+    for joint in per_joint:
+        _subtable(path, per_joint, joint, "noise.")
     joints = LAYOUTS[layout_name].joint_names if layout_name else ()
     default = per_joint.get("default", {})
     result = {}
@@ -290,14 +312,14 @@ def _joint_noise(path: Path, joint: str, values: Mapping[str, Any]) -> KeypointN
     optional = "nu memory_frames offset_px heatmap_scale heatmap_sigma_px placement_m view_correlation"
     _check_keys(path, f"noise.{joint}", values, "sigma_px", optional)
     offset = values.get("offset_px", (0.0, 0.0))
-    offset = (float(offset), float(offset)) if isinstance(offset, int | float) else tuple(offset)
-    noise = KeypointNoise(**{**values, "offset_px": offset})
-    if noise.sigma_px <= 0 or noise.nu <= 2 or noise.heatmap_scale < 0 or len(noise.offset_px) != 2:
-        raise ModelError(f"{path}: [noise.{joint}] needs sigma_px > 0, nu > 2, heatmap_scale >= 0, two offsets")
+    both = {"offset_px": (offset, offset)} if isinstance(offset, int | float) else {}
+    noise = KeypointNoise(**_typed(f"{path}: [noise.{joint}]", {**values, **both}, get_type_hints(KeypointNoise)))
+    if noise.sigma_px <= 0 or noise.nu <= 2 or noise.heatmap_scale < 0:
+        raise ModelError(f"{path}: [noise.{joint}] needs sigma_px > 0, nu > 2, heatmap_scale >= 0")
     if not 0 <= noise.placement_m < 0.5:
-        raise ModelError(f"{path}: [noise.{joint}] placement_m = {noise.placement_m} must be metres, 0 to 0.5")
+        raise ModelError(f"{path}: [noise.{joint}] placement_m = {noise.placement_m:g} must be metres, 0 to 0.5")
     if not 0 <= noise.view_correlation < 1:
-        raise ModelError(f"{path}: [noise.{joint}] view_correlation = {noise.view_correlation} must lie in 0 … 1")
+        raise ModelError(f"{path}: [noise.{joint}] view_correlation = {noise.view_correlation:g} must lie in 0 … 1")
     return noise
 
 

@@ -189,6 +189,7 @@ def test_k3_lost_in_a_four_coefficient_dialect_is_a_warning() -> None:
         ("size = [640, 480]", "size = [640, 480]\nfisheye = 1", "fisheye must be true or false"),
         ("size = [640, 480]", 'size = [640, 480]\nrotation_count = "one"', "rotation_count must be"),
         ("adjusted = false", 'units = "inch"', "metadata.units = 'inch'"),
+        ("adjusted = false", "units = [1]", r"metadata.units = \[1\] is none of m"),
         ("[cam_1]", "[cam_1", "not valid TOML: .*line"),
     ],
 )

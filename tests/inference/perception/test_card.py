@@ -63,11 +63,18 @@ def test_every_card_of_the_source_tree_has_valid_keys() -> None:
         ("keypoints =", "keypoint =", r"\[outputs\]: unknown key 'keypoint'; did you mean 'keypoints'"),
         ('keypoints = "kp"', "", r"\[outputs\]: missing keypoints"),
         ('keypoints = "kp"', 'keypoints = "kp"\nunit = "mm"', "unit = 'mm'; must be one of px, share"),
-        ("size = [48, 64]", "size = [48]", r"size must be \[width, height\]"),
+        ("size = [48, 64]", "size = [48]", r"size must be a list of 2 values, not \[48\]"),
+        ("size = [48, 64]", "size = [0, 64]", r"size must be \[width, height\], above 0"),
+        ("size = [48, 64]", 'size = ["a", 64]', "size must be"),
+        ('"regression"', "[]", "kind must be a text"),
+        ('"coco_17"', "[1]", "layout must be a text"),
         ("size = [48, 64]", 'size = [48, 64]\norder = "CHW"', "order must be"),
         ("size = [48, 64]", "size = [48, 64]\nstd = [1, 0, 1]", "std must not be 0"),
         ("[outputs]", "[noise]\nsigma = 1\n[outputs]", r"\[noise.default\]: unknown key 'sigma'; did you mean"),
         ("[outputs]", "[noise.left_toe]\nsigma_px = 1\n[outputs]", "unknown joint 'left_toe'"),
+        ("[outputs]", "[noise]\nsigma_px = nan\n[outputs]", "sigma_px is not a number"),
+        ("[outputs]", "[noise]\nnose = 1\n[noise.default]\nsigma_px = 1\n[outputs]", r"\[noise.nose\] must be a table"),
+        ("[input]", "accuracy = 3\n[input]", r"\[accuracy\] must be a table"),
         ("[outputs]", "[noise]\nsigma_px = 1\nnu = 2\n[outputs]", "needs sigma_px > 0, nu > 2"),
         ("[outputs]", "[noise]\nsigma_px = 1\nplacement_m = 15\n[outputs]", "placement_m = 15 must be metres"),
         ("[outputs]", "[noise]\nsigma_px = 1\nview_correlation = 1\n[outputs]", "view_correlation = 1 must lie in 0"),
@@ -143,3 +150,52 @@ def test_mutated_cards_raise_only_our_errors(card_file: Path, place: float, leng
         read_card(card_file)
     except ModelError as problem:
         assert "\n" not in str(problem)
+
+
+WHOLE = """order = "NCHW"
+channels = "BGR"
+range = [0, 255]
+mean = [1, 2, 3]
+std = [1, 1, 1]
+"""
+NOISE = """hip = {sigma_px = 2}
+[noise.default]
+sigma_px = 2
+heatmap_scale = 0.5
+heatmap_sigma_px = 4
+nu = 3
+memory_frames = 15
+offset_px = [1, -1]
+placement_m = 0.01
+view_correlation = 0.2
+[noise.ear]
+offset_px = 2
+"""
+VALUES = ["[]", "{}", "{a = 1}", "3", "-1", "0", "nan", "inf", "-inf", "true", '"x"', '""', "[[1]]", '["a", 1]']
+VALUES += ["[1, 2]", "1979-05-27", "[nan, 1]", "1e-320", str(10**30), "9" * 5000, "[" * 3000 + "]" * 3000]
+
+
+@settings(max_examples=FUZZ_CASES, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.dictionaries(st.floats(0, 1), st.sampled_from(VALUES), min_size=1, max_size=2))
+def test_other_values_raise_only_our_errors(tmp_path: Path, changed: dict[float, str]) -> None:
+    """Whole cards of which a key holds something of another kind, or out of reason: what is read can be used."""
+    path = tmp_path / "tiny.toml"
+    if not (tmp_path / "tiny.good").exists():
+        constant_network(tmp_path / "tiny.onnx", (48, 64), {"kp": np.zeros((17, 3))})
+        outputs = {"keypoints": "kp", "unit": "px"}
+        write_card(tmp_path, "tiny", "regression", outputs, input=WHOLE, noise=NOISE, accuracy="pck = 0.5")
+        assert read_card(path).noise_of("left_ear").offset_px == (2, 2)
+        path.rename(tmp_path / "tiny.good")
+    lines = (tmp_path / "tiny.good").read_text(encoding="utf-8").splitlines()
+    keys = [number for number, line in enumerate(lines) if " = " in line]
+    for place, value in changed.items():
+        number = keys[min(int(place * len(keys)), len(keys) - 1)]
+        lines[number] = f"{lines[number].partition(' = ')[0]} = {value}"
+    path.write_text("\n".join(lines), encoding="utf-8")
+    try:
+        card = read_card(path)
+    except ModelError as problem:
+        assert "tiny.toml" in str(problem) and "\n" not in str(problem)
+        return
+    assert card.noise_of("nose").sigma_px > 0 and min(card.input.size) > 0
+    assert all(isinstance(name, str) for name in card.outputs.values())
