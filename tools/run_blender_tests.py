@@ -36,9 +36,11 @@ PACKAGES = (
 EXTENSION = "bl_ext.user_default.sightline"
 
 # Mounts of a command in the chroot live in a namespace of their own and end with it: nothing outside trips over them.
+# So do its /tmp and its network, which has nobody in it: the screens of two runs on one machine would find each other.
 ENTER = """
 set -eu
 for name in proc sys dev; do mount --rbind "/$name" "$1/$name"; done
+mount -t tmpfs tmpfs "$1/tmp"
 mkdir -p "$1/src" "$1/out"
 mount --bind "$2" "$1/src"
 mount --bind "$3" "$1/out"
@@ -110,6 +112,7 @@ def run_inside(chroot: Path, out: Path, words: Sequence[str], timeout_s: float, 
     enter = [
         "unshare",
         "--mount",
+        "--net",
         "--propagation",
         "private",
         "sh",
