@@ -172,7 +172,7 @@ def walk() -> Generator[float, None, dict[str, object]]:
     result["farthest_sigmas"] = round(farthest_sigmas(), 3)
     yield 2.0  # the panel is drawn anew
     picture("13_few_keys")
-    yield from press('bpy.ops.sightline.list_gaps(order="uncertainty"', x_px=driving.sidebar()[2].x + 170)
+    yield from press("bpy.ops.sightline.list_gaps(")
     yield 1.0  # its list is drawn
     folder = Path(bpy.context.scene.sightline.solution_path).parent
     yield from press("bpy.ops.sightline.export_take(")
