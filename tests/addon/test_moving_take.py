@@ -135,6 +135,7 @@ def panel(registered, empty_scene, tmp_path):
     bpy.ops.sightline.add_videos(directory=str(tmp_path), files=[{"name": "a.avi"}, {"name": "b.avi"}])
     scene = empty_scene.scene
     scene.frame_start, scene.frame_end, scene.render.fps = 101, 140, 30
+    scene.render.resolution_x, scene.render.resolution_y = 64, 48
     for name in ("a", "b"):
         item = bpy.data.objects.new(name, bpy.data.cameras.new(name))
         scene.collection.objects.link(item)
