@@ -66,7 +66,8 @@ def test_how_far_given_cameras_are_trusted(fill):
 
 
 def test_cameras_of_the_scene_may_be_refined_and_have_no_units(fill):
-    known = fill()
+    known = fill("cam01", "cam03")
+    bpy.context.scene.render.resolution_x, bpy.context.scene.render.resolution_y = 640, 480
     known.cameras_from, known.refine_cameras, known.units = "SCENE", True, "mm"
     for view in known.views:
         camera = bpy.data.objects.new(view.name, bpy.data.cameras.new(view.name))

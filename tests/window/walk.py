@@ -172,14 +172,14 @@ def walk() -> Generator[float, None, dict[str, object]]:
     result["farthest_sigmas"] = round(farthest_sigmas(), 3)
     yield 2.0  # the panel is drawn anew
     picture("13_few_keys")
-    yield from press("bpy.ops.sightline.list_gaps(")
-    yield 1.0  # its list is drawn
     folder = Path(bpy.context.scene.sightline.solution_path).parent
     yield from press("bpy.ops.sightline.export_take(")
     yield from until(lambda: list(folder.glob("*.fbx")), "an FBX")
     yield 2.0
     picture("14_exported")
     result["fbx_bytes"] = next(folder.glob("*.fbx")).stat().st_size
+    yield from press("bpy.ops.sightline.list_gaps(")
+    yield 1.0  # its list is drawn: the last step, for the wheel turns the list from now on
     return result
 
 
