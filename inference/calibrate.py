@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,8 +17,10 @@ from .detection import find_keypoints
 from .files.anipose_toml import write_anipose_toml
 from .files.solution import write_cameras
 from .footage import nearest_frames
+from .geometry.camera_path import before_first_pose
 from .geometry.projection import project
 from .geometry.triangulation import triangulate
+from .moving_cameras import check_paths, frame_paths, rig_on_clock
 from .pipeline import (
     cameras_of_views,
     check_calibration,
@@ -65,9 +68,11 @@ def calibrate(take: Take, out: Path, progress: Progress | None = None, check: bo
         solved = cameras_of_views(take, opened, report)
     if check or take.calibration.from_person or take.calibration.refine_cameras or solved.rig.gauge == UNSCALED_GAUGE:
         opened, solved, points = _by_person(take, opened, solved, report, progress)
+    else:
+        solved = replace(solved, rig=rig_on_clock(solved.rig, opened))
     record = _record(solved, report)
     with whole_folder(out) as folder:
-        write_anipose_toml(folder / "cameras.toml", solved.rig.cameras)
+        write_anipose_toml(folder / "cameras.toml", solved.rig.cameras, frame_paths(solved.rig, opened))
         offset_s, drift_ppm = np.array([(item.offset_s, item.drift_ppm) for item in opened]).T
         write_cameras(folder / "cameras.npz", solved.rig, offset_s, drift_ppm)
         (folder / "report.json").write_text(json.dumps(record, indent=1, allow_nan=False), encoding="utf-8")
@@ -86,13 +91,15 @@ def _by_person(
     rig = rig_from_person(take, opened, lenses, tracks, report) if person else given.rig
     opened = views_in_step(take, opened, rig, tracks, report)
     in_step = tracks_on_one_clock(take, opened, tracks)
+    rig = rig_on_clock(rig, opened)
+    check_paths(rig, opened, tracks, in_step[0].timestamps_s, report)
     rig = scaled_by_person(take, rig, in_step, report)
     doubt = check_calibration(take, rig, in_step, report)
     views = people_in_all_views(take, rig, in_step, report, doubt)
     rig = refined_rig(take, rig, views, report)
     joints = triangulate(rig, views, take.settings.triangulation)
     fits = tuple(
-        _fit(item, view, project(camera, joints.xyz))
+        _fit(item, view, project(camera, before_first_pose(camera, joints.xyz, joints.timestamps_s)))
         for item, view, camera in zip(opened, views, rig.cameras, strict=True)
     )
     floor = joints.xyz[joints.observed]

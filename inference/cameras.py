@@ -12,13 +12,12 @@ import numpy as np
 from .errors import CalibrationError, InputError
 from .files.calibration import read_calibration, read_lenses
 from .files.camera_table import Calibration, CameraFile, find_name
-from .geometry.camera_path import on_clock
 from .image_fit import image_fit
 from .shapes import FloatArray
 from .take import CalibrationSource, Take, View
-from .types import Camera, CameraRig, Intrinsics, Keypoints2D
-from .views import OpenedView
+from .types import Camera, CameraRig, Intrinsics
 
+_MOST_NAMES = 12  # that a message lists
 _EXACT_GAUGE = "the calibration file's own world; how far the cameras are off is not stated"
 UNSCALED_GAUGE = "the calibration file's own world, whose scale comes from the person"  # provisional until then
 _TRUSTED_GAUGE = "the calibration file's own world; every camera is free by the stated sigmas"
@@ -75,7 +74,10 @@ def rig_for_take(
                 raise InputError(
                     f"view {view.name!r}: its camera moves, and only a solve knows when; leave it out here"
                 )
-            camera = replace(camera, path=calibration.paths[name].in_time(clocks[view.name]))
+            try:
+                camera = replace(camera, path=calibration.paths[name].in_time(clocks[view.name]))
+            except CalibrationError as problem:
+                raise CalibrationError(f"{source.path}: camera {name!r}: {problem}") from None
         if view.fit != "exact" and find_name(view.name, dict.fromkeys(assumed)) is not None:
             raise InputError(
                 f'view {view.name!r}: fit = "{view.fit}" cannot be, its calibration does not state a picture size; '
@@ -85,41 +87,6 @@ def rig_for_take(
     covariance = stated_covariance(cameras, source)
     gauge = _TRUSTED_GAUGE if covariance.any() else _EXACT_GAUGE
     return CameraRig(tuple(cameras), covariance, gauge if calibration.has_scale else UNSCALED_GAUGE), warnings
-
-
-def rig_on_clock(
-    rig: CameraRig, opened: Sequence[OpenedView], tracks: Sequence[Keypoints2D], times_s: FloatArray
-) -> CameraRig:
-    """Bring cameras that move from their views' clocks to the take's.
-
-    Args:
-        rig: the cameras, on their views' own clocks.
-        opened: the views, in step.
-        tracks: their keypoints, on their own clocks.
-        times_s: (T,) of the solve.
-
-    Returns:
-        The rig.
-
-    Raises:
-        InputError: a view runs while its camera's poses are not known.
-    """
-    cameras = []
-    for camera, item, keypoints in zip(rig.cameras, opened, tracks, strict=True):
-        camera = on_clock(camera, item.offset_s, item.drift_ppm)
-        if camera.path is not None and len(keypoints.timestamps_s):
-            begin, end = camera.path.times_s[[0, -1]]
-            runs = item.on_take_clock(keypoints.timestamps_s[[0, -1]])
-            needed = times_s[(times_s >= runs[0]) & (times_s <= runs[1])]
-            step = 1.0 / item.fps
-            if len(needed) and (needed[0] < begin - step or needed[-1] > end + step):
-                raise InputError(
-                    f"view {item.name!r}: its camera moves, and its poses are known from {begin:.2f} s to {end:.2f} s "
-                    f"of the take, but the view is used from {needed[0]:.2f} s to {needed[-1]:.2f} s; give poses for "
-                    "all of it, or set start and end of the take"
-                )
-        cameras.append(camera)
-    return replace(rig, cameras=tuple(cameras))
 
 
 def lenses_for_take(take: Take, sizes: Mapping[str, tuple[int, int]]) -> tuple[tuple[Intrinsics, ...], list[str]]:
@@ -228,9 +195,12 @@ def _camera_name(view: str, calibration: Calibration, path: str) -> str:
     if find_name(view, calibration.lenses) is not None:
         raise CalibrationError(f"view {view!r}: its camera in {path} has no pose; calibrate it, or leave the view out")
     names = list(calibration.cameras)
+    more = f" and {len(names) - _MOST_NAMES} more" if len(names) > _MOST_NAMES else ""
     close = difflib.get_close_matches(view, names, n=1, cutoff=0.4)
     nearest = f"; the nearest is {close[0]!r}" if close else ""
-    raise InputError(f"view {view!r} is not in {path}, which has {', '.join(names)}{nearest}; rename the view")
+    raise InputError(
+        f"view {view!r} is not in {path}, which has {', '.join(names[:_MOST_NAMES])}{more}{nearest}; rename the view"
+    )
 
 
 def _in_video(camera: Camera, view: View, size: tuple[int, int] | None, quarters: int) -> Camera:

@@ -25,6 +25,7 @@ class Converted:
 
     cameras: tuple[Camera, ...]
     warnings: tuple[str, ...]
+    poses: Mapping[str, int]  # of cameras that move, whose first poses the distances are of
 
     @property
     def lines(self) -> list[str]:
@@ -38,7 +39,8 @@ class Converted:
             nearest = ""
             if len(row) > 1:
                 nearest = f", {row.min():.3f} m to the nearest camera ({self.cameras[int(row.argmin())].name})"
-            told.append(f"{camera.name}: {width}x{height}, f = {camera.intrinsics.K[0, 0]:.1f} px{nearest}")
+            moves = f", moves ({self.poses[camera.name]} poses)" if camera.name in self.poses else ""
+            told.append(f"{camera.name}: {width}x{height}, f = {camera.intrinsics.K[0, 0]:.1f} px{nearest}{moves}")
         return told
 
 
@@ -94,7 +96,8 @@ def convert_cameras(
             f"{source}: {', '.join(calibration.paths)} move, and {file_format} holds cameras that stand still; "
             "write toml, or leave them out"
         )
-    return Converted(cameras, (*warnings, *_write(out, file_format, cameras, calibration.paths)))
+    warnings += _write(out, file_format, cameras, calibration.paths)
+    return Converted(cameras, tuple(warnings), {name: len(path.frames) for name, path in calibration.paths.items()})
 
 
 def _write(out: Path, file_format: str, cameras: Sequence[Camera], paths: Mapping[str, FramePath]) -> list[str]:

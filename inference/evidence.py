@@ -20,6 +20,7 @@ from .motion.kinematics import forward_kinematics
 from .motion.rotation_covariance import rotation_covariance
 from .motion.skeleton import joint_sources
 from .motion.standing import CENTRE, USUAL_TURN, unstated_cameras
+from .moving_cameras import distances_m
 from .shapes import BoolArray, FloatArray
 from .types import Camera, CameraRig, Flag, Intrinsics, Keypoints2D, Keypoints3D, Reason, SkeletonMotion
 
@@ -75,7 +76,8 @@ def made_views(
     real = rig.covariance
     if not real.any():
         poses = np.stack([camera.R for camera in rig.cameras]), np.stack([camera.t for camera in rig.cameras])
-        basis = unstated_cameras(*poses, told.mean[wanted])
+        known = np.where(wanted[..., None], told.mean, np.nan)
+        basis = unstated_cameras(*poses, distances_m(rig, known, views[0].timestamps_s))
         real = turn**2 * basis @ basis.T
     covariance[: len(real), : len(real)] = real
     return CameraRig(tuple(cameras), covariance, rig.gauge), tuple(made)

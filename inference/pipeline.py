@@ -35,7 +35,7 @@ from .calibration.from_board import cameras_from_board
 from .calibration.from_points import cameras_from_points
 from .calibration.from_take import lenses_of_views, refined_rig, rig_from_person
 from .calibration.person_scale import scaled_by_person
-from .cameras import rig_for_take, rig_on_clock
+from .cameras import rig_for_take
 from .clocks.view_clocks import views_in_step
 from .corrections import corrected, pinned_points
 from .detection import find_keypoints
@@ -48,6 +48,7 @@ from .geometry.triangulation import triangulate
 from .ground import on_the_ground
 from .keypoints import on_one_layout, resample
 from .motion.skeleton import with_derived_joints
+from .moving_cameras import check_paths, rig_on_clock
 from .neighbourhood import corrections_in, look_near, solved_around, write_made_with
 from .one_view import people_of_one_view
 from .placement import placement_of_detector, with_correlation, with_placement
@@ -97,7 +98,8 @@ def solve(take: Take, out: Path, progress: Progress | None = None, so_far: bool 
     with _stage(report, progress, "people"), threadpool_limits(1):
         opened = views_in_step(take, opened, rig, tracks, report)
         in_step = tracks_on_one_clock(take, opened, tracks)
-        rig = rig_on_clock(rig, opened, tracks, in_step[0].timestamps_s)
+        rig = rig_on_clock(rig, opened)
+        check_paths(rig, opened, tracks, in_step[0].timestamps_s, report)
         rig = scaled_by_person(take, rig, in_step, report)
         doubt = check_calibration(take, rig, in_step, report)
         views = people_in_all_views(take, rig, in_step, report, doubt)

@@ -54,6 +54,13 @@ class OpenedView:
         beyond = frames - np.clip(frames, 0, known[-1])
         return np.interp(frames, known, times) + beyond / self.fps
 
+    def frame_at(self, times_s: FloatArray) -> FloatArray:
+        """Return which pictures of the view, counted from 0, were taken at times (K,) of the take."""
+        own = (times_s - self.offset_s) / (1 + 1e-6 * self.drift_ppm)
+        times = self.footage.timestamps_s if self.footage else np.zeros(1)
+        beyond = own - np.clip(own, times[0], times[-1])
+        return np.interp(own, times, np.arange(len(times))) + beyond * self.fps
+
     def on_take_clock(self, times_s: FloatArray) -> FloatArray:
         """Times of the view's own clock on the take's."""
         return times_s * (1 + 1e-6 * self.drift_ppm) + self.offset_s

@@ -23,6 +23,7 @@ from .tracks import main_tracks
 
 _MOMENTS = 60
 _SUSPICIOUS = 0.012  # median distance as a share of the focal length, beyond which causes are looked for
+_ALONE = 0.004  # the same of one view beside cameras that move, where the others agree: poses late by a few pictures
 _SIGMAS = 1.5  # the same in stated errors of the keypoints, where those are larger
 _PUT_RIGHT = 0.4  # of the distance, which a cause must leave at most
 _FEWEST = 30  # joints that two views share
@@ -89,13 +90,12 @@ def diagnose(rig: CameraRig, views: Sequence[Keypoints2D]) -> Diagnosis | None:
     focal = np.array([focal_length(camera) for camera in rig.cameras])
     by_view = [float(np.nanmedian(row)) if np.isfinite(row).any() else np.nan for row in errors]
     table = dict(zip(rig.names, (np.array(by_view) * focal).tolist(), strict=True))
-    level = float(np.nanmean(errors))
-    if level < max(_SUSPICIOUS, _SIGMAS * _typical_sigma(rig, people)):
-        return _scale_diagnosis(rig, people, table)
-    worst = _disagreeing(errors)
+    worst, sigma = _disagreeing(errors), _SIGMAS * _typical_sigma(rig, people)
     name = None if worst is None else rig.names[worst]
-    if rig.moving:
+    if rig.moving and np.nanmax(by_view) >= max(_SUSPICIOUS if worst is None else _ALONE, sigma):
         return Diagnosis(table, name, None, True, check=_CHECK_MOVING)
+    if float(np.nanmean(errors)) < max(_SUSPICIOUS, sigma):
+        return _scale_diagnosis(rig, people, table)
     return Diagnosis(table, name, _remedy(rig, people, errors, worst), True)
 
 

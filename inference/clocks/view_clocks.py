@@ -64,16 +64,21 @@ def views_in_step(
             }
             for v, item in enumerate(opened)
         ]
-    if sum(offset is not None for offset in given) > 1 and not rig.moving:
-        _warn_of_contradictions(opened, rig, common, report, worst_px)
+    still = [v for v, camera in enumerate(rig.cameras) if given[v] is not None and camera.path is None]
+    if len(still) > 1:
+        _warn_of_contradictions(still, opened, rig, common, report, worst_px)
     return opened
 
 
 def _warn_of_contradictions(
-    opened: list[OpenedView], rig: CameraRig, tracks: list[Keypoints2D], report: SolveReport, worst_px: float
+    given: list[int],
+    opened: list[OpenedView],
+    rig: CameraRig,
+    tracks: list[Keypoints2D],
+    report: SolveReport,
+    worst_px: float,
 ) -> None:
-    """Compare the given offsets with the motion; views that were found are in step with them and stay out."""
-    given = [v for v, item in enumerate(opened) if item.view.offset_s is not None]
+    """Compare the given offsets of some views with the motion; views that were found are in step with them anyway."""
     exact = np.zeros((6 * len(given), 6 * len(given)))
     sub = CameraRig(tuple(rig.cameras[v] for v in given), exact, rig.gauge)
     offsets = [opened[v].offset_s for v in given]

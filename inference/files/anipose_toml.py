@@ -41,6 +41,7 @@ from .toml_text import parse_toml
 from .whole_file import replacing
 
 _CAMERA_KEYS = {"size", "matrix", "distortions", "rotation", "translation"}
+_PATH_KEYS = ("path_frames", "path_rotations", "path_translations")
 _NOT_CAMERAS = {"metadata", "capture_volume", "charuco", "checkerboard"}
 
 
@@ -87,9 +88,8 @@ def anipose_cameras(text: str, path: Path) -> CameraFile:
             warnings.append(f"{where} has no intrinsics yet: left out")
             continue
         lenses[name] = _lens(name, table, path)
-        if "path_frames" in table:
-            frames, turns_by, moves = (table.get(f"path_{key}") for key in ("frames", "rotations", "translations"))
-            paths[name] = frame_path(frames, turns_by, moves, where)
+        if any(key.startswith("path_") for key in table):
+            paths[name] = _path(table, where)
             poses[name] = (paths[name].R[0], paths[name].t[0])
         elif "rotation" in table and "translation" in table:
             poses[name] = (
@@ -119,7 +119,8 @@ def write_anipose_toml(path: Path, cameras: Sequence[Camera], paths: Mapping[str
     """
     lines: list[str] = []
     for number, camera in enumerate(cameras):
-        inner = camera.intrinsics
+        inner, path_of = camera.intrinsics, paths.get(camera.name)
+        R, t = (camera.R, camera.t) if path_of is None else (path_of.R[0], path_of.t[0])
         distortion = inner.distortion if inner.distortion_model != "none" else np.zeros(5)
         lines += [
             f"[cam_{number}]",
@@ -127,10 +128,10 @@ def write_anipose_toml(path: Path, cameras: Sequence[Camera], paths: Mapping[str
             f"size = [{inner.image_size[0]}, {inner.image_size[1]}]",
             f"matrix = [{', '.join(_listed(row) for row in inner.K)}]",
             f"distortions = {_listed(distortion)}",
-            f"rotation = {_listed(np.ravel(cv2.Rodrigues(np.asarray(camera.R))[0]))}",
-            f"translation = {_listed(camera.t)}",
+            f"rotation = {_listed(np.ravel(cv2.Rodrigues(np.asarray(R))[0]))}",
+            f"translation = {_listed(t)}",
             f"fisheye = {'true' if inner.distortion_model == 'fisheye' else 'false'}",
-            *_path_lines(paths.get(camera.name)),
+            *_path_lines(path_of),
             "",
         ]
     lines += ["[metadata]", 'units = "m"', "adjusted = false", "error = 0.0", ""]
@@ -146,6 +147,24 @@ def _path_lines(path: FramePath | None) -> list[str]:
         f"path_rotations = [{', '.join(_listed(row) for row in log(path.R))}]",
         f"path_translations = [{', '.join(_listed(row) for row in path.t)}]",
     ]
+
+
+def _path(table: Mapping[str, Any], where: str) -> FramePath:
+    """Read the poses of a camera that moves."""
+    found = {key for key in table if key.startswith("path_")}
+    if found != set(_PATH_KEYS):
+        told = ", ".join(sorted(found))
+        raise CalibrationError(f"{where}: a camera that moves has {', '.join(_PATH_KEYS)}; this one has {told}")
+    frames, turns, moves = (table[key] for key in _PATH_KEYS)
+    path = frame_path(frames, turns, moves, where)
+    if "translation" in table:
+        stated = numbers(table["translation"], (3,), f"{where}: translation")
+        if np.linalg.norm(stated - path.t[0]) > 1e-3 * max(float(np.linalg.norm(stated)), 1e-6):
+            raise CalibrationError(
+                f"{where}: translation is not the first of path_translations; some program changed one and not the "
+                "other: write both anew, or take the lines path_… out for a camera that stands still"
+            )
+    return path
 
 
 def natural_order(text: str) -> tuple[Any, ...]:

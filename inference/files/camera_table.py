@@ -134,6 +134,8 @@ class CameraFile:
         else:
             scale, unit_warnings = scale_to_metres(centres, units, self.declared, source)
         found = {name: self.lenses.get(name) or _other_lens(name, lenses) for name in self.poses}
+        if distance is not None and self.paths:
+            unit_warnings.append(f"{source}: the distance is taken to be that of the cameras at their first pictures")
         lensless = [name for name, inner in found.items() if inner is None]
         warnings = [*self.warnings, *unit_warnings]
         if lensless:

@@ -35,6 +35,7 @@ _MODELS = {  # number of focal lengths, then cx, cy, then so many coefficients i
 }
 _PICTURE = re.compile(r"\.(png|jpe?g|tiff?|bmp|webp|exr|p[gp]m)$", re.IGNORECASE)
 _FRAME_NUMBER = re.compile(r"[_\-. ]*([0-9]*)$")
+_LONGEST_NUMBER = 12  # digits
 _STILL_DEG, _STILL_SHARE = 0.5, 0.01  # a camera that turns or moves (as a share of the rig's extent) less stands still
 _HALF = np.array([[0, 0, 0.5], [0, 0, 0.5], [0, 0, 0]])
 
@@ -99,7 +100,7 @@ def read_colmap(path: Path) -> CameraFile:
 def _path(name: str, images: list[_Image], pose_file: Path) -> FramePath:
     """Poses of a camera that moves, by the numbers of its images."""
     digits = [match[1] if (match := _FRAME_NUMBER.search(_stem(image))) else "" for image in images]
-    frame = [int(text) if text else -1 for text in digits]
+    frame = [int(text) if 0 < len(text) <= _LONGEST_NUMBER else -1 for text in digits]
     known = sorted({number for number in frame if number >= 0})
     if len(known) < len(images):
         raise CalibrationError(
@@ -225,9 +226,14 @@ def _image_rows(path: Path) -> list[_Image]:
 
 
 def _grouped(images: list[_Image]) -> dict[str, list[_Image]]:
-    """Images by camera: those of one folder, or those of one lens that agree in their pose, or each its own."""
+    """Images by camera: those of one folder, or those of one lens that agree in their pose, or each its own.
+
+    In a single folder that has a name, images that are called nothing but numbers are pictures of one camera.
+    """
     groups: dict[str, list[_Image]] = {}
-    if len({image.path.parent for image in images}) > 1:
+    folders = {image.path.parent for image in images}
+    numbered = len({image.lens for image in images}) == 1 and all(_stem(image).isdecimal() for image in images)
+    if len(folders) > 1 or (len(images) > 1 and numbered and next(iter(folders)).name):
         for image in images:
             groups.setdefault(image.path.parent.name or "root", []).append(image)
         return groups

@@ -362,8 +362,10 @@ def _rig(arrays: Mapping[str, Any]) -> CameraRig:
 
 def _paths(arrays: Mapping[str, Any]) -> dict[int, CameraPath]:
     """Paths of the cameras that move, by the number of the view."""
-    if "camera_path_view" not in arrays:
+    if not any(key.startswith("camera_path_") for key in arrays):
         return {}
+    if arrays["camera_path_view"].dtype.kind not in "iu":
+        raise ValueError("camera_path_view are not numbers of views")
     owner, *parts = (numbers(arrays, f"camera_path_{key}") for key in ("view", "times_s", "R", "t"))
     if {len(part) for part in parts} != {len(owner)}:
         raise ValueError("the keys camera_path differ in their number of poses")

@@ -26,6 +26,7 @@ from .qualisys import Element, elements
 ROOT = "Cameras"
 _VIDEO_SYSTEM = "DV"
 _STILL_DEG, _STILL_MM = 0.05, 1.0
+_FOR_EVER = 1e6  # pictures
 _MOST_SCALE = 2.0  # of the radius at the picture's corner; more is no lens, or coefficients of another unit
 _GRID = 25  # samples along each side of the picture for the fit
 
@@ -175,10 +176,12 @@ def _path(name: str, frames: list[Attributes], where: str) -> dict[str, FramePat
     number = np.array([float(_values(frame, "FRAME", 1, where)[0]) for frame in frames])
     if (np.diff(number) <= 0).any():
         raise CalibrationError(f"{where}: its KeyFrames do not come in rising order of FRAME")
-    last = np.r_[number[1:] - 1, number[-1]]
+    last = np.r_[number[1:] - 1, number[-1] + _FOR_EVER]
     held = last > number
     times = np.r_[number, last[held]]
     row = np.r_[np.arange(len(number)), np.flatnonzero(held)][np.argsort(times, kind="stable")]
+    if number[0] > 0:
+        times, row = np.r_[0.0, times], np.r_[0, row]
     R = matrix_from_quaternion(quaternions[row])
     return {name: FramePath(np.sort(times), R, -np.einsum("kij,kj->ki", R, centres[row]))}
 

@@ -30,10 +30,9 @@ def poses_at(
     after = np.minimum(before + 1, last)
     width = path.times_s[after] - path.times_s[before]
     share = np.clip((times_s - path.times_s[before]) / np.where(width > 0, width, 1.0), 0, 1)
-    turns = quaternion_from_matrix(path.R)
-    R = matrix_from_quaternion(slerp(turns[before], turns[after], share))
-    centres = -np.einsum("kji,kj->ki", path.R, path.t)
-    centre = (1 - share)[:, None] * centres[before] + share[:, None] * centres[after]
+    R = matrix_from_quaternion(slerp(*(quaternion_from_matrix(path.R[some]) for some in (before, after)), share=share))
+    first, second = (-np.einsum("tji,tj->ti", path.R[some], path.t[some]) for some in (before, after))
+    centre = (1 - share)[:, None] * first + share[:, None] * second
     return R, -np.einsum("tij,tj->ti", R, centre)
 
 

@@ -66,7 +66,7 @@ class Rays:
 
     @property
     def poses(self) -> tuple[FloatArray, FloatArray]:
-        """(V, N, 3, 3) and (V, N, 3) m of the cameras when they see the points."""
+        """(V, N, 3, 3) and (V, N, 3) m of the cameras when they see the points; take few of them first."""
         R, t = self.R[:, None], self.t[:, None]
         if self.world is not None:
             moved = np.einsum("vij,vkj->vki", self.R, self.world.shift)

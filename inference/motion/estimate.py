@@ -35,7 +35,7 @@ from .rotation_covariance import rotation_covariance
 from .skeleton import anatomical, build_skeleton, joint_sources, mirrored_bones, rest_lengths
 from .smoothing import MEMORYLESS, interpolate, smooth_paths, white_surrogate
 from .splines import choose_knots, response_time
-from .standing import Bones, Standing, camera_shifts, corrected, joint_covariance, no_standing, update
+from .standing import Bones, Standing, camera_shifts, corrected, joint_covariance, no_standing, shift_words, update
 from .swaps import LimbFact, exchanged_joints, exchanged_limbs, limb_facts, stray_limbs
 
 _FREE_M = 10.0  # bone sigma of the first step, which measures the bones
@@ -133,12 +133,7 @@ def _tell(report: SolveReport, person: int, rig: CameraRig, told: _Told, setting
         fact = {"person": person, "view": name, "shift_px": shift * scale, "sigma_px": sigma * scale}
         report.facts["camera_shifts"] = [*report.facts.get("camera_shifts", []), fact]
         if fact["shift_px"] > max(_SHIFTED_PX, _SURELY * fact["sigma_px"]):
-            report.warn(
-                f"view {name}: the camera points elsewhere than its calibration, by {fact['shift_px']:.0f} px at "
-                f"the person, give or take {fact['sigma_px']:.0f}. The joints are solved with it corrected: seen "
-                "through the given camera, the skeleton is off by as much. refine_cameras = true under [calibration] "
-                "moves the camera too"
-            )
+            report.warn(shift_words(name, fact["shift_px"], fact["sigma_px"], name in rig.moving))
 
 
 def _together(

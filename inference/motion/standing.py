@@ -118,7 +118,9 @@ def no_standing(
         values, vectors = np.linalg.eigh(camera_covariance)
         basis[poses, poses] = vectors * np.sqrt(np.maximum(values, 0))
     else:
-        basis[poses, poses] = unstated_cameras(rays.R, rays.t, joints)
+        centres = rays.take(np.arange(frames) * count).centres
+        distance = np.median(np.linalg.norm(joints - centres[:, :, None], axis=-1), axis=(1, 2))
+        basis[poses, poses] = unstated_cameras(rays.R, rays.t, distance)
     other = np.eye(bones)[mirror]
     basis[size - bones :, size - bones :] = _LENGTH_M * (np.eye(bones) + other) / 2 + _ASYMMETRY_M * (
         np.eye(bones) - other
@@ -141,13 +143,12 @@ def _median(values: FloatArray) -> FloatArray:
 def unstated_cameras(
     R: FloatArray,  # (V, 3, 3)
     t: FloatArray,  # (V, 3) m
-    points: FloatArray,  # (..., 3) m, of the person
+    distance: FloatArray,  # (V,) m, of the person from the cameras
 ) -> FloatArray:
     """(6V, 6V) basis: cameras turn by 1 rad about their centres and move by what that is worth at the person."""
     basis = np.zeros((6 * len(R), 6 * len(R)))
     for view, (turned, moved) in enumerate(zip(R, t, strict=True)):
-        distance = np.median(np.linalg.norm(points.reshape(-1, 3) + turned.T @ moved, axis=-1))
-        block = pose_slopes(turned, moved) * np.repeat([1.0, CENTRE * distance], 3)
+        block = pose_slopes(turned, moved) * np.repeat([1.0, CENTRE * distance[view]], 3)
         basis[6 * view : 6 * view + 6, 6 * view : 6 * view + 6] = block
     return basis
 
@@ -193,6 +194,18 @@ def camera_shifts(
         shifts[view] = np.sqrt((moved**2).sum(axis=0).mean())
         sigmas[view] = np.sqrt(np.einsum("cin,ij,cjn->n", slope, block, slope).mean())
     return shifts, sigmas
+
+
+def shift_words(view: str, shift_px: float, sigma_px: float, moves: bool) -> str:
+    """What to tell of a camera that points elsewhere than its calibration says."""
+    remedy = "refine_cameras = true under [calibration] moves the camera too"
+    if moves:
+        remedy = "The camera moves: check that its poses count from the first picture of its video"
+    return (
+        f"view {view}: the camera points elsewhere than its calibration, by {shift_px:.0f} px at the person, give or "
+        f"take {sigma_px:.0f}. The joints are solved with it corrected: seen through the given camera, the skeleton is "
+        f"off by as much. {remedy}"
+    )
 
 
 def update(

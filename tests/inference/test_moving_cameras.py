@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from inference.calibrate import calibrate
 from inference.calibration.diagnosis import diagnose
 from inference.calibration.person_scale import person_height
 from inference.errors import CalibrationError, InputError
@@ -17,11 +18,12 @@ from inference.files.anipose_toml import write_anipose_toml
 from inference.files.calibration import read_calibration
 from inference.files.camera_table import FramePath
 from inference.files.solution import read_solution
+from inference.moving_cameras import _gaps
 from inference.pipeline import solve, solve_again
 from inference.take import read_take
 from inference.types import CameraPath, CameraRig
 from inference.world import moved
-from tests.keypoint_take import write_take
+from tests.keypoint_take import QUIET, write_take
 from tests.synthetic import BASE, make_scene, moving_rig, observe
 
 
@@ -107,10 +109,16 @@ def test_poses_count_the_pictures_of_the_view_s_own_video(tmp_path: Path) -> Non
         (r"path_frames = \[0.0, 1.0,", "path_frames = [1.0, 1.0,", "path_frames must be numbers of pictures that rise"),
         (r"path_frames = .*", "path_frames = []", "path_frames must be numbers of pictures that rise, at least one"),
         (r"path_frames = .*", 'path_frames = "all"', "path_frames must be a list of numbers"),
-        (r"path_rotations = .*\n", "", "path_rotations must be 60x3 numbers"),
+        (r"path_rotations = .*\n", "", "this one has path_frames, path_translations"),
         (r"path_translations = \[\[", "path_translations = [[nan], [", "path_translations must be 60x3 numbers"),
         (r"path_frames = \[", "path_frames = [-100.0, ", "path_rotations must be 61x3 numbers"),
         (r"(path_frames = \[.*), 59.0\]", r"\1, 1e300]", "absurdly large"),
+        (
+            r"path_frames = ",
+            "path_frame = ",
+            "a camera that moves has path_frames, path_rotations, path_translations; this",
+        ),
+        (r"translation = \[", "translation = [1.0, 2.0, 3.0]\nold = [", "translation is not the first of path_translations"),
     ],
 )
 def test_paths_that_are_broken_are_one_line(solved, tmp_path: Path, old: str, new: str, message: str) -> None:
@@ -181,3 +189,65 @@ def test_the_world_is_moved_with_all_poses(solved) -> None:
             np.testing.assert_allclose(
                 after.path.R @ there + after.path.t, before.path.R @ point + before.path.t, atol=1e-9
             )
+
+
+def test_poses_that_lack_between_others_are_told(solved, tmp_path: Path) -> None:
+    """Held and sparse poses are no gaps."""
+    for name in ("take.toml", "keypoints"):
+        (tmp_path / name).symlink_to(solved[0] / name)
+    found = read_calibration(solved[0] / "cameras.toml")
+
+    def warnings(rows: np.ndarray) -> list[str]:
+        kept = {name: FramePath(p.frames[rows], p.R[rows], p.t[rows]) for name, p in found.paths.items()}
+        write_anipose_toml(tmp_path / "cameras.toml", tuple(found.cameras.values()), kept)
+        solve(read_take(tmp_path / "take.toml"), tmp_path / "out")
+        told = json.loads((tmp_path / "out" / "report.json").read_text())["warnings"]
+        return [words for words in told if "poses are missing" in words]
+
+    assert warnings(np.arange(0, 60)) == []
+    assert warnings(np.r_[np.arange(0, 60, 10), 59]) == []
+    (first, second) = warnings(np.r_[np.arange(0, 10), np.arange(40, 60)])
+    assert first.startswith("view cam01: its camera moves, and poses are missing at 0.15-0.67 s: there")
+    assert second.startswith("view cam03")
+    late = _gaps(CameraPath(np.array([0.0, 9.9, 10.0]), np.stack([np.eye(3)] * 3), np.zeros((3, 3))))
+    assert late == []  # held
+
+
+def test_cameras_are_calibrated_and_checked_on_the_clock_of_the_take(tmp_path: Path) -> None:
+    """What is written has the paths, by the pictures of the videos; the check sees them move."""
+    write_take(tmp_path, frames=60, cameras=4, moving=(0, 2))
+    take = (tmp_path / "take.toml").read_text().replace('name = "cam03"', 'name = "cam03"\noffset_s = 0.1')
+    (tmp_path / "take.toml").write_text(take)
+    rig = calibrate(read_take(tmp_path / "take.toml"), tmp_path / "alone")
+    assert rig.cameras[2].path is not None and rig.cameras[2].path.times_s[0] == pytest.approx(0.1)
+    given, written = (read_calibration(path / "cameras.toml") for path in (tmp_path, tmp_path / "alone"))
+    assert list(written.paths) == ["cam01", "cam03"]
+    for name, path in written.paths.items():
+        np.testing.assert_allclose(path.frames, given.paths[name].frames, atol=1e-9)
+        np.testing.assert_allclose(path.t, given.paths[name].t, atol=1e-9)
+    (tmp_path / "take.toml").write_text(take.replace("offset_s = 0.1\n", ""))
+    calibrate(read_take(tmp_path / "take.toml"), tmp_path / "checked", check=True)
+    told = json.loads((tmp_path / "checked" / "report.json").read_text())["cameras"]
+    assert max(camera["median_error_px"] for camera in told) < 2
+
+
+def test_one_view_late_beside_cameras_that_move_is_named() -> None:
+    scene = make_scene(200, seed=1)
+    rig = moving_rig(scene.rig, scene.timestamps_s, [2], seed=1)
+    views = observe(replace(scene, rig=rig), QUIET, 1)
+    fine = diagnose(rig, views)
+    path = rig.cameras[2].path
+    assert fine is not None and not fine.suspicious and path is not None
+    late = replace(rig.cameras[2], path=CameraPath(path.times_s + 0.2, path.R, path.t))
+    found = diagnose(replace(rig, cameras=(*rig.cameras[:2], late, rig.cameras[3])), views)
+    assert found is not None and found.suspicious and found.worst == "cam03" and found.remedy is None
+    assert "view cam03 disagrees with the others; check that the poses of the cameras that move count" in found.words
+
+
+def test_the_clocks_of_views_that_stand_are_judged_beside_one_that_moves(tmp_path: Path) -> None:
+    write_take(tmp_path, frames=120, cameras=4, moving=(0,))
+    take = (tmp_path / "take.toml").read_text().replace('name = "cam03"', 'name = "cam03"\noffset_s = 0.2')
+    (tmp_path / "take.toml").write_text(take)
+    solve(read_take(tmp_path / "take.toml"), tmp_path / "out")
+    told = json.loads((tmp_path / "out" / "report.json").read_text())["warnings"]
+    assert any(words.startswith("view cam03: offset_s = 0.2 does not fit the motion") for words in told)

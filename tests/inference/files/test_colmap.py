@@ -189,6 +189,19 @@ def test_a_camera_that_moves(tmp_path: Path) -> None:
     assert list(read_colmap(path).poses) == ["a_1", "a_2_1", "a_2_2", "a_2_3"]  # flat: each may be a camera
 
 
+def test_a_single_camera_that_moves(tmp_path: Path) -> None:
+    """Pictures called by numbers alone in one folder; numbers that no video reaches are none."""
+    rows = [posed(cv2.Rodrigues(np.zeros(3))[0], np.array([x, 1.0, 2.0]), 1, f"phone/00{x + 4}.png") for x in range(3)]
+    found = read_colmap(folder(tmp_path / "c", images="".join(rows)))
+    assert list(found.poses) == ["phone"]
+    np.testing.assert_array_equal(found.paths["phone"].frames, [0, 1, 2])
+    huge = "".join(rows).replace("006.png", "9" * 200 + ".png")
+    with pytest.raises(CalibrationError, match="camera 'phone' moves between its 3 images, and their names do not"):
+        read_colmap(folder(tmp_path / "c", images=huge))
+    flat = "".join(rows).replace("phone/", "")
+    assert len(read_colmap(folder(tmp_path / "c", images=flat)).poses) == 3  # each may be a camera
+
+
 def test_poses_and_lenses_from_different_files(tmp_path: Path) -> None:
     poses, lenses = folder(tmp_path / "p", None), folder(tmp_path / "l")
     views = tuple(View(name, "x.mp4", None, None, None) for name in ("left", "right"))

@@ -67,7 +67,7 @@ def test_what_is_written_is_read(good: Path) -> None:
         assert (one.path is None) == (other.path is None)
 
 
-@pytest.mark.parametrize("key", KEYS + OF_PATHS[1:])
+@pytest.mark.parametrize("key", KEYS + OF_PATHS)
 def test_a_file_without_a_key_is_refused(good: Path, tmp_path: Path, key: str) -> None:
     with (tmp_path / "x.kept").open("wb") as file:
         np.savez(file, **{name: array for name, array in arrays_of(good).items() if name != key})
