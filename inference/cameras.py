@@ -12,6 +12,7 @@ import numpy as np
 from .errors import CalibrationError, InputError
 from .files.calibration import read_calibration, read_lenses
 from .files.camera_table import Calibration, CameraFile, find_name
+from .geometry.pose_errors import pose_slopes
 from .image_fit import image_fit
 from .shapes import FloatArray
 from .take import CalibrationSource, Take, View
@@ -220,18 +221,12 @@ def _wider(size: tuple[int, int]) -> int:
 
 
 def stated_covariance(cameras: Sequence[Camera], source: CalibrationSource) -> FloatArray:
-    """(6V, 6V) of rotation vectors (left-multiplied) and t, for the independent errors that a take states.
-
-    R' = exp(d) R and t' = -R' C', so the change of t is d x t - R dC.
-    """
+    """(6V, 6V) of rotation vectors (left-multiplied) and t, for the independent errors that a take states."""
     covariance = np.zeros((6 * len(cameras), 6 * len(cameras)))
     rotation = math.radians(source.rotation_sigma_deg or 0.0)
     spread = np.diag([rotation**2] * 3 + [(source.centre_sigma_m or 0.0) ** 2] * 3)
     for number, camera in enumerate(cameras):
-        x, y, z = camera.t
-        slopes = np.eye(6)
-        slopes[3:, :3] = [[0, z, -y], [-z, 0, x], [y, -x, 0]]  # d x t as a matrix on d: -[t]x
-        slopes[3:, 3:] = -camera.R
+        slopes = pose_slopes(camera.R, camera.t)
         block = slice(6 * number, 6 * number + 6)
         covariance[block, block] = slopes @ spread @ slopes.T
     return covariance
