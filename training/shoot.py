@@ -21,6 +21,7 @@ from inference.files.kept_keypoints import KeptKeypoints, read_kept
 from inference.files.solution import read_solution
 from inference.geometry.triangulation import triangulate
 from inference.layouts import shared_joints
+from inference.moving_cameras import rig_on_clock
 from inference.perception.crop import image_from_crop, region_of_box, transform_points, warp
 from inference.pipeline import cameras_of_views, solve
 from inference.placement import without_placement
@@ -176,13 +177,29 @@ def _taught(take: Take, held: str, settings: ShootSettings, progress: Progress |
     first = solutions[0]
     robust = [dataclasses.replace(each.solved, flag=_robust(each.solved, each.raw)) for each in solutions]
     # Cameras that the solve has adjusted stand for those that took part; the held-out one is as given.
-    given = cameras_of_views(take, open_views(take), SolveReport(take=take.name)).rig
+    given = _given_cameras(take, held)
     adjusted = {camera.name: camera for camera in first.rig.cameras}
     rig = CameraRig(tuple(adjusted.get(camera.name, camera) for camera in given.cameras), given.covariance)
     found = dict(zip([camera.name for camera in first.rig.cameras], first.offset_s, strict=True))
     offsets = [float(found.get(view.name, view.offset_s or 0.0)) for view in take.views]
     joints = agreed_joints(robust, settings.agree_m)
     return _Taught(joints, _by_others(read_kept(folders[0] / "keypoints.kept"), take, joints), rig, offsets)
+
+
+def _given_cameras(take: Take, held: str) -> CameraRig:
+    """Cameras of all views as given, those that move on the take's clock.
+
+    Raises:
+        InputError: the held-out camera moves, and nothing states when its video starts.
+    """
+    opened = open_views(take)
+    rig = cameras_of_views(take, opened, SolveReport(take=take.name)).rig
+    if held in rig.moving and any(item.name == held and item.view.offset_s is None for item in opened):
+        raise InputError(
+            f'view {held!r}: its camera moves and it is held out, so offset_s = "auto" is never found; give its '
+            "offset_s, or hold out another view"
+        )
+    return rig_on_clock(rig, opened)
 
 
 def _by_others(kept: KeptKeypoints, take: Take, joints: Keypoints3D) -> dict[str, Keypoints3D]:

@@ -13,6 +13,7 @@ import numpy as np
 from inference.errors import InputError
 from inference.files.solution import read_solution
 from inference.footage import nearest_frames, open_footage
+from inference.geometry.camera_path import before_first_pose, camera_at, poses_at
 from inference.geometry.projection import project, project_jacobian
 from inference.placement import without_placement
 from inference.shapes import FloatArray
@@ -55,17 +56,22 @@ def read_solved_take(
 def labels_of_view(
     view: View, camera: Camera, offset_s: float, joints: Keypoints3D, limits: tuple[float, int]
 ) -> list[LabelledView]:
-    """Project joints into the frames of a view's video; ``limits``: most sigma px, and each n-th frame."""
+    """Project joints into the frames of a view's video; ``limits``: most sigma px, and each n-th frame.
+
+    Convention:
+        a camera that moves does so on the take's clock; each label has it as it stands then.
+    """
     assert view.video is not None  # the caller asked
     most_sigma_px, every = limits
     footage = open_footage(view.name, view.video, view.fps)
     numbers = nearest_frames(footage, joints.timestamps_s, offset_s)
-    xy = project(camera, joints.xyz)
+    xy = project(camera, before_first_pose(camera, joints.xyz, joints.timestamps_s))
     covariance = covariance_px(camera, joints)
     kept = (joints.flag == Flag.OBSERVED) & (sigma_px(camera, joints) <= most_sigma_px)
     inside = ((xy > -0.5) & (xy < np.array(footage.image_size) - 0.5)).all(axis=-1)
     labelled = []
     for frame in range(0, len(joints.timestamps_s), every):
+        standing = camera_at(camera, float(joints.timestamps_s[frame]))
         for person in range(joints.xyz.shape[1]):
             good = kept[frame, person] & inside[frame, person]
             if numbers[frame] < 0 or not good.any():
@@ -80,7 +86,7 @@ def labels_of_view(
                     good,
                     NO_BOX,
                     str(person),
-                    camera=camera,
+                    camera=standing,
                     xyz=joints.xyz[frame, person],
                     covariance=covariance[frame, person],
                 )
@@ -98,5 +104,8 @@ def sigma_px(camera: Camera, joints: Keypoints3D) -> FloatArray:
 
 def covariance_px(camera: Camera, joints: Keypoints3D) -> FloatArray:
     """Return each joint's covariance (T, P, J, 2, 2) in the picture, px²; NaN if unknown."""
-    _, jacobian = project_jacobian(camera, joints.xyz)
+    _, jacobian = project_jacobian(camera, before_first_pose(camera, joints.xyz, joints.timestamps_s))
+    if camera.path is not None:
+        R, _ = poses_at(camera, joints.timestamps_s)
+        jacobian = jacobian @ (camera.R.T @ R)[:, None, None]  # by the points themselves
     return jacobian @ joints.covariance @ np.swapaxes(jacobian, -1, -2)

@@ -17,10 +17,12 @@ from inference.cameras import rig_for_take
 from inference.errors import InputError
 from inference.files.solution import write_solution
 from inference.footage import open_footage
-from inference.geometry.projection import project
+from inference.geometry.camera_path import camera_at
+from inference.geometry.projection import project, project_jacobian
 from inference.take import read_take
 from inference.types import Camera, Intrinsics, Keypoints3D
 from tests.report_scene import solved_scene
+from tests.synthetic import make_scene, moving_rig
 from training.loaders import coco, human36m, mpi_inf_3dhp, mpii, panoptic, shelf, solved_take
 from training.loaders.labelled import LabelledView, Picture, check_reprojection
 from training.loaders.plain_npy import read_plain_npy
@@ -391,3 +393,28 @@ def test_a_solved_take_is_a_data_set(example_take, tmp_path):
 def test_a_take_without_a_solution_is_one_line(example_take, tmp_path):
     with pytest.raises(InputError, match=r"solution.npz is missing: its solution \(python -m inference solve"):
         solved_take.read_solved_take(example_take, tmp_path / "solution.npz")
+
+
+def test_labels_of_a_camera_that_moves_are_seen_from_where_it_stands_then(example_take):
+    """Its first pose would put late ones elsewhere; covariances turn with it."""
+    take = read_take(example_take)
+    view = take.views[0]
+    rig, _ = rig_for_take(take, {each.name: open_footage(each.name, str(each.video)).image_size for each in take.views})
+    scene = make_scene(40, 4, seed=1)
+    camera = moving_rig(rig, scene.timestamps_s, [0], seed=1).cameras[0]
+    shape = scene.xyz.shape[:3]
+    covariance = np.broadcast_to(np.diag([1e-4, 1e-6, 1e-5]), (*shape, 3, 3))
+    joints = Keypoints3D(scene.joint_names, scene.timestamps_s, scene.xyz, covariance, np.full(shape, 3, np.int8))
+    views = solved_take.labels_of_view(view, camera, 0.0, joints, (40.0, 1))
+    assert len(views) > 15
+    assert check_reprojection(views, "take") < 1e-6
+    late = views[-1]
+    frame = next(i for i in range(40) if np.array_equal(scene.xyz[i, 0], late.xyz))
+    still = camera_at(camera, float(scene.timestamps_s[frame]))
+    seen = np.isfinite(late.xy).all(axis=1)
+    off = [np.linalg.norm(project(c, late.xyz) - late.xy, axis=-1)[seen].mean() for c in (still, camera)]
+    assert off[0] < 1e-6 and off[1] > 10
+    _, slopes = project_jacobian(still, late.xyz)
+    np.testing.assert_allclose(
+        late.covariance, slopes @ covariance[frame, 0] @ slopes.swapaxes(-1, -2), rtol=1e-6, atol=1e-9
+    )
