@@ -37,7 +37,7 @@ def camera_facts(rig: CameraRig, fits: Sequence[Fit]) -> list[dict[str, Any]]:
     """Say of every camera where it stands, and how well it fits what it was solved from.
 
     Convention:
-        metres, pixels; ``None`` where nothing was seen, or the cameras are taken as exact.
+        metres, pixels; ``None`` where nothing was seen, there is no other camera, or cameras are taken as exact.
     """
     centres = np.array([camera.centre for camera in rig.cameras])
     apart = np.linalg.norm(centres[:, None] - centres[None], axis=-1)
@@ -50,7 +50,7 @@ def camera_facts(rig: CameraRig, fits: Sequence[Fit]) -> list[dict[str, Any]]:
             "image_size": camera.intrinsics.image_size,
             "focal_length_px": [camera.intrinsics.K[0, 0], camera.intrinsics.K[1, 1]],
             "centre_m": camera.centre,
-            "nearest_camera_m": float(np.delete(apart[index], index).min()),
+            "nearest_camera_m": float(np.delete(apart[index], index).min()) if len(apart) > 1 else None,
             "rotation_sigma_deg": float(np.degrees(np.linalg.norm(sigma[index, :3]))) or None,
         }
         fit = by_view.get(camera.name)
@@ -106,7 +106,7 @@ def _heading(record: Record) -> Html:
     fitted = f"{max(errors):.2f} px" if errors else "–"
     tiles = (
         (str(len(rows)), "cameras"),
-        (f"{widest:.2f} m", "between the two farthest apart; is that true?"),
+        (f"{widest:.2f} m" if len(rows) > 1 else "–", "between the two farthest apart; is that true?"),
         (fitted, "median error of the worst camera" if errors else "not checked; calibrate --check looks for people"),
         (str(len(record["warnings"])), "warnings"),
     )
@@ -123,13 +123,13 @@ def _heading(record: Record) -> Html:
 def _table(record: Record) -> Html:
     rows = []
     for row in record["cameras"]:
-        turn = row["rotation_sigma_deg"]
+        turn, nearest = row["rotation_sigma_deg"], row["nearest_camera_m"]
         rows.append(
             (
                 row["name"],
                 "{} × {}".format(*row["image_size"]),
                 f"{row['focal_length_px'][0]:.0f}",
-                f"{row['nearest_camera_m']:.2f} m",
+                "–" if nearest is None else f"{nearest:.2f} m",
                 str(row.get("observations", "–")),
                 f"{row['median_error_px']:.2f} / {row['p95_error_px']:.2f}" if "median_error_px" in row else "–",
                 f"{100 * row['coverage']:.0f} %" if "coverage" in row else "–",

@@ -32,6 +32,14 @@ def test_numbers_are_those_of_the_cameras() -> None:
     assert abs(first["rotation_sigma_deg"] - 0.3) < 1e-9 and second["rotation_sigma_deg"] is None
 
 
+def test_an_only_camera_has_no_nearest_one() -> None:
+    rig = CameraRig(RIG.cameras[:1], np.zeros((6, 6)))
+    rows = camera_facts(rig, [fit_of(0)])
+    assert rows[0]["nearest_camera_m"] is None and rows[0]["median_error_px"] == 3.0
+    page = build_camera_page({"take": "x", "gauge": "y", "cameras": rows, "warnings": []}, rig, [fit_of(0)], POINTS)
+    assert "0.00 m" not in page and "nan" not in page
+
+
 def test_coverage_counts_the_cells_of_the_picture() -> None:
     width, height = RIG.cameras[0].intrinsics.image_size
     u, v = np.meshgrid((np.arange(8) + 0.5) * width / 8, (np.arange(4) + 0.5) * height / 8)  # the upper half
