@@ -61,6 +61,18 @@ def compare_cameras(found: Sequence[Camera], true: Sequence[Camera]) -> Differen
     )
 
 
+def _standing(path: Path) -> list[Camera]:
+    """The cameras of a file.
+
+    Raises:
+        InputError: some move; their first poses alone would say nothing of the others.
+    """
+    found = read_calibration(path)
+    if found.paths:
+        raise InputError(f"{path}: {', '.join(found.paths)} move; only cameras that stand still are compared here")
+    return list(found.cameras.values())
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Compare two files; 2 for bad input."""
     parser = argparse.ArgumentParser(description="How far cameras differ from other cameras of the same names.")
@@ -68,8 +80,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("true", type=Path)
     arguments = parser.parse_args(argv)
     try:
-        sets = [list(read_calibration(path).cameras.values()) for path in (arguments.found, arguments.true)]
-        difference = compare_cameras(*sets)
+        difference = compare_cameras(*(_standing(path) for path in (arguments.found, arguments.true)))
     except SolveError as error:
         print(error, file=sys.stderr)
         return error.exit_code

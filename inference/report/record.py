@@ -123,6 +123,7 @@ def _view(scene: Scene, errors: Mapping[str, FloatArray], v: int) -> dict[str, A
     return {
         "name": view.view,
         "size": camera.intrinsics.image_size,
+        "moves": camera.path is not None,
         "footage": view.view in scene.footages,
         "keypoint_share": _mean(view.observed),
         "metres_per_pixel": judges.metres_per_pixel(scene.solution.rig, scene.solution.solved)[v],

@@ -115,7 +115,7 @@ def views(record: Record, scene: Scene, gallery: Gallery) -> Html:
         scale = view["metres_per_pixel"]
         rows.append(
             (
-                view["name"],
+                view["name"] + (" (moves)" if view["moves"] else ""),
                 f"{view['size'][0]} × {view['size'][1]}",
                 _percent(view["keypoint_share"]),
                 *(

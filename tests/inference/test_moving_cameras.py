@@ -58,6 +58,11 @@ def test_a_take_is_solved(solved) -> None:
         if ours.path is not None and theirs.path is not None:
             for key in ("times_s", "R", "t"):
                 np.testing.assert_array_equal(getattr(ours.path, key), getattr(theirs.path, key))
+    told = json.loads((folder / "out" / "report.json").read_text())["views"]
+    assert [view["moves"] for view in told] == [True, False, True, False]
+    assert max(view["reprojection_px"]["solved"]["median"] for view in told) < 2
+    page = (folder / "out" / "report.html").read_text()
+    assert page.count("(moves)") == 2 and "cam03 (moves)" in page
     assert (folder / "out" / "report.html").is_file() and (folder / "out" / "preview.png").is_file()
     with pytest.raises(CalibrationError, match="cam01, cam03 move, by the clock of the take"):
         read_calibration(folder / "out" / "solution.npz")
@@ -70,7 +75,7 @@ def test_it_is_solved_again_from_what_was_kept(solved) -> None:
     assert again.rig.moving == first.rig.moving
 
 
-def test_cameras_thought_to_stand_are_refused_or_far_off(solved, tmp_path: Path) -> None:
+def test_cameras_thought_to_stand_are_far_off(solved, tmp_path: Path) -> None:
     folder, scene, _ = solved
     for name in ("take.toml", "keypoints"):
         (tmp_path / name).symlink_to(folder / name)
@@ -118,7 +123,11 @@ def test_poses_count_the_pictures_of_the_view_s_own_video(tmp_path: Path) -> Non
             "path_frame = ",
             "a camera that moves has path_frames, path_rotations, path_translations; this",
         ),
-        (r"translation = \[", "translation = [1.0, 2.0, 3.0]\nold = [", "translation is not the first of path_translations"),
+        (
+            r"translation = \[",
+            "translation = [1.0, 2.0, 3.0]\nold = [",
+            "translation is not the first of path_translations",
+        ),
     ],
 )
 def test_paths_that_are_broken_are_one_line(solved, tmp_path: Path, old: str, new: str, message: str) -> None:

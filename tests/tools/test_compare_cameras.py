@@ -9,6 +9,7 @@ import pytest
 from inference.files.anipose_toml import write_anipose_toml
 from inference.geometry.rotation import exp
 from inference.types import Camera
+from tests.keypoint_take import write_take
 from tests.synthetic import make_scene
 from tools.compare_cameras import compare_cameras, main
 
@@ -46,3 +47,9 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     assert "mean 0.00 degrees, 0 mm; lengths +0.0 %" in capsys.readouterr().out
     assert main([str(tmp_path / "a.toml"), str(tmp_path / "b.toml")]) == 2
     assert "fewer than two cameras in common" in capsys.readouterr().err
+
+
+def test_cameras_that_move_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_take(tmp_path, moving=(1,))
+    assert main([str(tmp_path / "cameras.toml")] * 2) == 2
+    assert "cam02 move; only cameras that stand still are compared" in capsys.readouterr().err
