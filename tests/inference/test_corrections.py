@@ -5,9 +5,10 @@ import pytest
 
 from inference.corrections import MOVE_SIGMA_PX, Correction, corrected, frames_of, in_world_of
 from inference.errors import InputError
+from inference.geometry.camera_path import camera_at
 from inference.geometry.projection import project
 from inference.types import Camera, CameraRig, Keypoints2D
-from tests.synthetic import BASE, Scene, make_scene, observe
+from tests.synthetic import BASE, Scene, make_scene, moving_rig, observe
 
 
 @pytest.fixture(scope="module")
@@ -150,3 +151,12 @@ def test_points_in_the_world_of_the_kept_cameras(scene: Scene) -> None:
     assert turn @ [1, 2, 3] + shift == pytest.approx([1, -3, 4])
     assert in_world_of(scene.rig, moved, np.array([[1.0, -3, 4]])) == pytest.approx(np.array([[1, 2, 3]]))
     assert in_world_of(moved, scene.rig, np.array([1.0, 2, 3])) == pytest.approx([1, -3, 4])
+
+
+def test_a_pin_is_seen_from_where_a_moving_camera_stands_then(scene: Scene, views: tuple[Keypoints2D, ...]) -> None:
+    rig, joint = moving_rig(scene.rig, scene.timestamps_s, [1], seed=1), scene.joint_names.index("left_wrist")
+    time, place = float(scene.timestamps_s[27]), scene.xyz[27, 0, joint]
+    after = corrected(rig, views, [Correction("pin", 1, time, time, None, "left_wrist", tuple(map(float, place)))])
+    then = project(camera_at(rig.cameras[1], time), place[None])[0]
+    assert after[1].xy[27, 0, joint] == pytest.approx(then, abs=1e-6)
+    assert np.linalg.norm(project(rig.cameras[1], place[None])[0] - then) > 10

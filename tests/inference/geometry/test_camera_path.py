@@ -7,16 +7,19 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from inference.cameras import turned
 from inference.config import SolveSettings
 from inference.errors import CalibrationError
+from inference.geometry.association import choose_people
 from inference.geometry.camera_path import before_first_pose, camera_at, centres_at, on_clock, poses_at, rig_at
 from inference.geometry.epipolar import epipolar_distance
 from inference.geometry.projection import project, undistort_points
 from inference.geometry.reprojection import camera_slopes, rays_from_keypoints, residual
 from inference.geometry.rotation import exp
 from inference.geometry.triangulation import linear_triangulation, triangulate
+from inference.hypotheses import seen_by_views
 from inference.motion.estimate import estimate_motion
-from inference.types import Camera, CameraPath
+from inference.types import Camera, CameraPath, Flag
 from tests.synthetic import BASE, SCENES, Scene, circle_rig, coverage, make_scene, moving_rig, observe
 
 _SETTINGS = SolveSettings()
@@ -133,3 +136,57 @@ def test_a_path_that_stays_gives_what_a_camera_that_stands_gives() -> None:
     np.testing.assert_allclose(found.xyz, expected.xyz, atol=1e-9)
     np.testing.assert_allclose(found.covariance, expected.covariance, rtol=1e-6, atol=1e-12)
     np.testing.assert_array_equal(found.flag, expected.flag)
+
+
+def test_people_are_told_apart_by_cameras_that_move() -> None:
+    scene = make_scene(frames=90, seed=1, people=2)
+    scene = replace(scene, rig=moving_rig(scene.rig, scene.timestamps_s, seed=1))
+    views = observe(scene, BASE, 1)
+    mixed = [
+        replace(v, **{k: np.roll(getattr(v, k), n, 1) for k in ("xy", "covariance", "score")})
+        for n, v in enumerate(views)
+    ]
+    chosen = choose_people(scene.rig, mixed, 2, _SETTINGS.association)
+    rows = []
+    for camera, view in zip(scene.rig.cameras, chosen, strict=True):
+        true = project(camera, before_first_pose(camera, scene.xyz, scene.timestamps_s))
+        off = np.linalg.norm(true[:, None] - view.xy[:, :, None], axis=-1)  # (T, chosen, true, J)
+        assert np.nanquantile(np.nanmin(np.nanmedian(off, axis=-1), axis=-1), 0.95) < 10
+        rows.append(np.nanmedian(off, axis=(0, 3)).argmin(axis=1).tolist())
+    assert rows in ([[0, 1]] * 4, [[1, 0]] * 4)
+    sampled = sum(view.observed.any(axis=-1).mean() for view in chosen) / 4
+    assert sampled > 0.95
+
+
+def test_cameras_that_part_after_starting_in_one_place_give_depth() -> None:
+    scene = make_scene(60, 2, seed=1)
+    times = scene.timestamps_s
+    first, second = scene.rig.cameras
+    centre = first.centre + np.clip(times * 4, 0, 1)[:, None] * (second.centre - first.centre)
+    turn = np.broadcast_to(second.R, (60, 3, 3))
+    t = -np.einsum("tij,tj->ti", turn, centre)
+    rig = replace(scene.rig, cameras=(first, Camera(second.intrinsics, second.R, t[0], CameraPath(times, turn, t))))
+    found = triangulate(rig, observe(replace(scene, rig=rig), BASE, 1), _SETTINGS.triangulation)
+    assert (found.flag[40:] >= Flag.WEAK).mean() > 0.5
+
+
+def test_the_rays_of_a_person_go_with_the_poses_of_their_frames() -> None:
+    scene = moving_scene(30)
+    rays = rays_from_keypoints(scene.rig, observe(scene, BASE, 1), 0.1)
+    seen = seen_by_views(rays, 30, scene.joint_names, scene.joint_names)
+    for v, camera in enumerate(scene.rig.cameras):
+        R, t = poses_at(camera, scene.timestamps_s)
+        np.testing.assert_allclose(seen.R[:, v], R, atol=1e-9)
+        np.testing.assert_allclose(seen.t[:, v], t, atol=1e-9)
+
+
+def test_a_turned_camera_is_turned_at_every_pose() -> None:
+    camera = moving_scene(30).rig.cameras[0]
+    flat = replace(camera.intrinsics, distortion=np.zeros(5))
+    camera = camera.with_lens(flat)
+    other, point = turned(camera, 1), np.array([[0.1, 0.2, 0.9]])
+    height = camera.intrinsics.image_size[1]
+    assert camera.path is not None
+    for time in camera.path.times_s[[0, -1]]:
+        (u, v), (x, y) = (project(camera_at(c, float(time)), point)[0] for c in (camera, other))
+        assert (x, y) == pytest.approx((height - 1 - v, u), abs=1e-6)

@@ -10,7 +10,7 @@ import pytest
 from inference.config import TriangulationSettings
 from inference.errors import ShapeError
 from inference.report import judges
-from inference.types import Flag, Keypoints2D, Keypoints3D
+from inference.types import CameraPath, Flag, Keypoints2D, Keypoints3D
 from tests import synthetic
 
 UP = np.array([0.0, 0.0, 1.0])
@@ -173,3 +173,26 @@ def test_spread_of_nothing_is_nan_and_counts_nothing() -> None:
 def test_frames_are_spread_evenly_and_never_repeated() -> None:
     assert judges.spread_frames(5, 200).tolist() == [0, 1, 2, 3, 4]
     assert judges.spread_frames(1001, 3).tolist() == [0, 500, 1000]
+
+
+def test_cameras_that_move_are_judged_where_they_stand_at_each_frame() -> None:
+    scene, _, _ = exact_scene(40)
+    scene = replace(scene, rig=synthetic.moving_rig(scene.rig, scene.timestamps_s, seed=1))
+    noise = replace(synthetic.BASE, sigma_px=1e-9, outliers=0, missing=0, swaps=0, stated_sigma_px=1.0)
+    joints = layer(scene.xyz[:, 0], 60.0, scene.joint_names)
+    joints = replace(joints, timestamps_s=scene.timestamps_s)
+    views = synthetic.observe(scene, noise, 2)
+    assert np.nanmax(judges.reprojection_errors(scene.rig, joints, views)) < 1e-6
+    still = replace(scene.rig, cameras=tuple(replace(camera, path=None) for camera in scene.rig.cameras))
+    assert np.nanmedian(judges.reprojection_errors(still, joints, views)[:, -1]) > 10
+
+
+def test_a_pixel_grows_as_the_camera_backs_off() -> None:
+    near, far = (synthetic.look_at("a", np.array([x, 0, 1.0]), np.array([0, 0, 1.0]), np.zeros(4)) for x in (5.0, 15.0))
+    times = np.arange(5) / 10
+    stands = (near, far, far, far, far)
+    path = CameraPath(times, np.stack([c.R for c in stands]), np.stack([c.t for c in stands]))
+    rig = synthetic.CameraRig((replace(near, path=path),), np.zeros((6, 6)))
+    joints = layer(np.tile([0, 0, 1.0], (5, 1, 1)))
+    one = judges.metres_per_pixel(replace(rig, cameras=(near,)), joints)
+    assert judges.metres_per_pixel(rig, joints) == pytest.approx(3 * one)

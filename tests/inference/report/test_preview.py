@@ -9,8 +9,10 @@ import cv2
 import numpy as np
 import pytest
 
+from inference.geometry.camera_path import camera_at
+from inference.geometry.rotation import exp
 from inference.report import preview
-from inference.types import Footage
+from inference.types import CameraPath, Footage
 from tests.report_scene import solved_scene
 
 
@@ -98,3 +100,30 @@ def test_jpeg_keeps_the_colours() -> None:
     red[..., 0] = 220
     back = cv2.imdecode(np.frombuffer(preview.jpeg(red), np.uint8), cv2.IMREAD_COLOR)
     assert back[20, 30, 2] > 200 and back[20, 30, 0] < 20
+
+
+def panned(frames: int = 12) -> preview.Scene:
+    """Scene whose first camera looks up by half a degree more each frame, 5.5 in all, and is told so."""
+    scene = solved_scene(frames=frames)
+    camera, times = scene.solution.rig.cameras[0], scene.solution.solved.timestamps_s
+    turn = exp(np.radians(np.arange(frames) * 0.5)[:, None] * np.array([1.0, 0, 0]))
+    path = CameraPath(times, turn @ camera.R, np.einsum("tij,j->ti", turn, camera.t))
+    rig = replace(scene.solution.rig, cameras=(replace(camera, path=path), *scene.solution.rig.cameras[1:]))
+    return replace(scene, solution=replace(scene.solution, rig=rig))
+
+
+def test_a_camera_that_moves_draws_and_frames_the_subject_from_where_it_stands() -> None:
+    scene, frame = panned(), 11
+    camera = scene.solution.rig.cameras[0]
+    then = camera_at(camera, scene.solution.solved.timestamps_s[frame])
+    still = replace(scene.solution.rig, cameras=(then, *scene.solution.rig.cameras[1:]))
+    standing = replace(scene, solution=replace(scene.solution, rig=still))
+    drawn, right = (preview.view_picture(each, 0, frame, 640).image for each in (scene, standing))
+    assert np.array_equal(drawn, right)
+    assert preview.subject_windows(scene, [frame])[0] == pytest.approx(
+        preview.subject_windows(standing, [frame])[0], abs=1
+    )
+    first = replace(still, cameras=(replace(camera, path=None), *still.cameras[1:]))
+    wrong = replace(scene, solution=replace(scene.solution, rig=first))
+    assert not np.array_equal(preview.view_picture(wrong, 0, frame, 640).image, right)
+    assert abs(preview.subject_windows(wrong, [frame])[0][1] - preview.subject_windows(standing, [frame])[0][1]) > 20
