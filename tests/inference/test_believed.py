@@ -17,7 +17,7 @@ from inference.errors import InputError
 from inference.files.corrections_toml import corrections_path, write_corrections
 from inference.pipeline import solve
 from inference.take import read_take
-from inference.types import CameraRig, Flag, Keypoints2D, Reason, Solution, SolveReport
+from inference.types import CameraPath, CameraRig, Flag, Keypoints2D, Reason, Solution, SolveReport
 from tests.keypoint_take import write_take
 from tests.synthetic import BASE, Scene, make_scene, observe
 
@@ -155,3 +155,16 @@ def test_a_pin_where_the_view_shows_too_little_leaves_the_bridge_standing(tmp_pa
     wrist = solution.solved.joint_names.index(WRIST)
     assert (solution.solved.flag[:, 0, wrist] == Flag.WEAK).all()
     assert solution.solved.reason[18, 0, wrist] == Reason.BRIDGED
+
+
+def test_a_pin_is_judged_along_the_ray_of_a_moving_camera_at_its_time(scene: Scene) -> None:
+    """The camera came 3 m nearer before the pin: from its first pose 1.3 times the distance would pass."""
+    camera = scene.rig.cameras[0]
+    t = np.tile(camera.t + [0.0, 0.0, 3.0], (8, 1))
+    t[4:] = camera.t
+    moves = replace(camera, t=t[0], path=CameraPath(scene.timestamps_s, np.tile(camera.R, (8, 1, 1)), t))
+    moving = replace(scene, rig=replace(scene.rig, cameras=(moves, *scene.rig.cameras[1:])))
+    views = observe(moving, BASE, seed=11)[:1]
+    for along, kept in ((1.0, 1), (1.3, 0)):
+        pin = pin_at(scene, off_the_wrist(scene, along=along))
+        assert len(believed(moving, views, pin, height_m=1.7)[0]) == kept

@@ -188,7 +188,7 @@ def test_cameras_that_move_are_judged_where_they_stand_at_each_frame() -> None:
 
 
 def test_a_pixel_grows_as_the_camera_backs_off() -> None:
-    near, far = (synthetic.look_at("a", np.array([x, 0, 1.0]), np.array([0, 0, 1.0]), np.zeros(4)) for x in (5.0, 15.0))
+    near, far = (synthetic.look_at("a", np.array([x, 0, 1.0]), np.array([0, 0, 1.0]), [0.0] * 4) for x in (5.0, 15.0))
     times = np.arange(5) / 10
     stands = (near, far, far, far, far)
     path = CameraPath(times, np.stack([c.R for c in stands]), np.stack([c.t for c in stands]))
