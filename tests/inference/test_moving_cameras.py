@@ -75,7 +75,7 @@ def test_it_is_solved_again_from_what_was_kept(solved) -> None:
     assert again.rig.moving == first.rig.moving
 
 
-def test_cameras_thought_to_stand_are_far_off(solved, tmp_path: Path) -> None:
+def test_cameras_thought_to_stand_give_another_motion(solved, tmp_path: Path) -> None:
     folder, scene, _ = solved
     for name in ("take.toml", "keypoints"):
         (tmp_path / name).symlink_to(folder / name)

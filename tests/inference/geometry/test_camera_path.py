@@ -19,7 +19,7 @@ from inference.geometry.rotation import exp
 from inference.geometry.triangulation import linear_triangulation, triangulate
 from inference.hypotheses import seen_by_views
 from inference.motion.estimate import estimate_motion
-from inference.types import Camera, CameraPath, Flag
+from inference.types import Camera, CameraPath, CameraRig, Flag
 from tests.synthetic import BASE, SCENES, Scene, circle_rig, coverage, make_scene, moving_rig, observe
 
 _SETTINGS = SolveSettings()
@@ -190,3 +190,37 @@ def test_a_turned_camera_is_turned_at_every_pose() -> None:
     for time in camera.path.times_s[[0, -1]]:
         (u, v), (x, y) = (project(camera_at(c, float(time)), point)[0] for c in (camera, other))
         assert (x, y) == pytest.approx((height - 1 - v, u), abs=1e-6)
+
+
+def arrived(scene: Scene, afar: CameraRig) -> CameraRig:
+    """The scene's cameras, come from where others stand half a second before the take; in their places since."""
+    cameras = []
+    for first, camera in zip(afar.cameras, scene.rig.cameras, strict=True):
+        path = CameraPath(np.array([-1.0, -0.5]), np.stack([first.R, camera.R]), np.stack([first.t, camera.t]))
+        cameras.append(Camera(camera.intrinsics, first.R, first.t, path))
+    return replace(scene.rig, cameras=tuple(cameras))
+
+
+def test_a_bridge_is_unsure_along_the_rays_of_its_own_time() -> None:
+    """A wrist that one view alone shows for half a second, of cameras whose first poses are of no time of the take."""
+    scene = make_scene(90, 3, seed=3)
+    joint, gap = scene.joint_names.index("left_wrist"), slice(30, 60)
+    views = list(observe(scene, BASE, 4))
+    for number in (1, 2):
+        xy, score = views[number].xy.copy(), views[number].score.copy()
+        xy[gap, :, joint], score[gap, :, joint] = np.nan, 0.0
+        views[number] = replace(views[number], xy=xy, score=score)
+    elsewhere = replace(scene.rig, cameras=circle_rig(4, radius_m=7.0).cameras[1:])
+    solved = []
+    for rig in (scene.rig, arrived(scene, elsewhere)):
+        raw = triangulate(rig, views, _SETTINGS.triangulation)
+        solved.append(estimate_motion(raw, rig, views, _SETTINGS.motion)[0])
+    np.testing.assert_allclose(solved[1].covariance, solved[0].covariance, rtol=0.01, atol=1e-7)
+    np.testing.assert_allclose(solved[1].xyz, solved[0].xyz, atol=1e-4)
+
+
+def test_cameras_that_met_before_the_take_give_no_depth() -> None:
+    apart = make_scene(12, 3, seed=2)
+    met = replace(apart, rig=replace(apart.rig, cameras=apart.rig.cameras[:1] * 3))
+    found = triangulate(arrived(met, apart.rig), observe(met, BASE, 3), _SETTINGS.triangulation)
+    assert (found.flag == Flag.UNOBSERVED).all()
