@@ -144,6 +144,15 @@ def test_poses_must_reach_as_far_as_the_view(solved, tmp_path: Path) -> None:
     for name in ("take.toml", "keypoints"):
         (tmp_path / name).symlink_to(solved[0] / name)
     found = read_calibration(solved[0] / "cameras.toml")
+    late = {name: FramePath(p.frames[20:], p.R[20:], p.t[20:]) for name, p in found.paths.items()}
+    late_cameras = tuple(
+        replace(c, R=late[n].R[0], t=late[n].t[0]) if n in late else c for n, c in found.cameras.items()
+    )
+    write_anipose_toml(tmp_path / "cameras.toml", late_cameras, late)
+    with pytest.raises(
+        InputError, match="view 'cam01': its camera moves, and its poses are known from 0.33 s to 0.98 s"
+    ):
+        solve(read_take(tmp_path / "take.toml"), tmp_path / "out")
     short = {name: FramePath(p.frames[:40], p.R[:40], p.t[:40]) for name, p in found.paths.items()}
     write_anipose_toml(tmp_path / "cameras.toml", tuple(found.cameras.values()), short)
     with pytest.raises(
