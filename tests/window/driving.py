@@ -126,17 +126,6 @@ def over_property(path: str) -> Steps:
     yield from find(lambda: property_below_mouse().rstrip('"]').endswith(path), f"property {path}")
 
 
-def turn_choice(path: str, chosen: Callable[[], bool]) -> Steps:
-    """Choose another value of a menu: Ctrl and the wheel over it, down and then up, until it is the wanted one."""
-    yield from over_property(path)
-    for button in (*[5] * 4, *[4] * 8):
-        if chosen():
-            return
-        mouse("keydown", "ctrl", "click", button, "keyup", "ctrl")
-        yield 0.5
-    raise RuntimeError(f"the wheel did not choose the wanted value of {path}")
-
-
 def open_panel(name: str, above: str) -> Steps:
     """Open a closed panel of ours by a click on its head, which stands above the button ``above``."""
     panel, drawn = getattr(bpy.types, name), []

@@ -79,10 +79,6 @@ def fill() -> driving.Steps:
     if FIT:
         if {view.fit for view in known.views} != {FIT, "exact"}:
             raise RuntimeError(f"videos are said to be {[view.fit for view in known.views]}")
-        yield from driving.turn_choice("fit", lambda: known.views[known.view_index].fit == FIT)
-        yield from press("bpy.ops.sightline.same_for_all(")
-        if {view.fit for view in known.views} != {FIT}:
-            raise RuntimeError("the Fit of one video was not given to the others")
     yield from driving.over_property("sightline.persons")
     if known.calibration_problem or known.persons != 1:
         raise RuntimeError(f"cameras: {known.calibration_problem}; {known.persons} people")
