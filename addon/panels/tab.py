@@ -1,6 +1,7 @@
 """Where our panels stand, and how they say things."""
 
 import textwrap
+from functools import lru_cache
 
 import bpy
 
@@ -32,5 +33,11 @@ def say(layout: bpy.types.UILayout, text: str, icon: str = "ERROR", width: int =
         return
     column = layout.column(align=True)
     column.scale_y = 0.8
-    for number, line in enumerate(textwrap.wrap(text, width)):
+    for number, line in enumerate(_lines(text, width)):
         column.label(text=line, icon=icon if number == 0 else "BLANK1")
+
+
+@lru_cache(maxsize=256)
+def _lines(text: str, width: int) -> tuple[str, ...]:
+    """Wrap a text; kept, for a panel is drawn at every move of the mouse."""
+    return tuple(textwrap.wrap(text, width))
