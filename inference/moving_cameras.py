@@ -9,7 +9,7 @@ import numpy as np
 
 from .errors import InputError
 from .files.camera_table import FramePath
-from .geometry.camera_path import centres_at, on_clock
+from .geometry.camera_path import centres_at, centres_of, on_clock
 from .geometry.rotation import log
 from .shapes import FloatArray
 from .types import CameraPath, CameraRig, Keypoints2D, SolveReport
@@ -80,7 +80,7 @@ def _gaps(path: CameraPath) -> list[tuple[float, float]]:
         return []
     wide = np.flatnonzero(steps > max(_WIDE * float(np.median(steps)), _SHORT_S))
     turned = np.linalg.norm(log(path.R[wide + 1] @ path.R[wide].swapaxes(-1, -2)), axis=-1)
-    centres = -np.einsum("kji,kj->ki", path.R, path.t)
+    centres = centres_of(path.R, path.t)
     moved = np.linalg.norm(centres[wide + 1] - centres[wide], axis=-1)
     wide = wide[(turned > _STILL_RAD) | (moved > _STILL_M)]
     return [(float(path.times_s[k]), float(path.times_s[k + 1])) for k in wide]

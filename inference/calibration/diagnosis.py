@@ -127,8 +127,7 @@ def pair_errors(cameras: Sequence[Camera], people: Sequence[Keypoints2D]) -> Flo
 
 def _distance(first: Camera, second: Camera, x: FloatArray, y: FloatArray, times_s: FloatArray) -> FloatArray:
     """(N,) larger of the two distances of rays from each other's epipolar lines, normalised coordinates."""
-    still = first.path is None and second.path is None
-    E = essential_matrix(first, second, None if still else times_s)
+    E = essential_matrix(first, second, times_s)
     x1, y1 = homogeneous(x), homogeneous(y)
     line_y, line_x = (x1[:, None] @ E.swapaxes(-1, -2))[:, 0], (y1[:, None] @ E)[:, 0]
     shorter = np.minimum(np.linalg.norm(line_y[:, :2], axis=-1), np.linalg.norm(line_x[:, :2], axis=-1))

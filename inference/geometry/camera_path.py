@@ -31,9 +31,17 @@ def poses_at(
     width = path.times_s[after] - path.times_s[before]
     share = np.clip((times_s - path.times_s[before]) / np.where(width > 0, width, 1.0), 0, 1)
     R = matrix_from_quaternion(slerp(*(quaternion_from_matrix(path.R[some]) for some in (before, after)), share=share))
-    first, second = (-np.einsum("tji,tj->ti", path.R[some], path.t[some]) for some in (before, after))
+    first, second = (centres_of(path.R[some], path.t[some]) for some in (before, after))
     centre = (1 - share)[:, None] * first + share[:, None] * second
     return R, -np.einsum("tij,tj->ti", R, centre)
+
+
+def centres_of(
+    R: FloatArray,  # (..., 3, 3) camera from world
+    t: FloatArray,  # (..., 3) m
+) -> FloatArray:
+    """(..., 3) m where cameras of those poses stand."""
+    return -np.einsum("...ji,...j->...i", R, t)
 
 
 def centres_at(
@@ -41,8 +49,7 @@ def centres_at(
     times_s: FloatArray,  # (T,)
 ) -> FloatArray:
     """(T, 3) m where a camera stands."""
-    R, t = poses_at(camera, times_s)
-    return -np.einsum("tji,tj->ti", R, t)
+    return centres_of(*poses_at(camera, times_s))
 
 
 def camera_at(camera: Camera, time_s: float) -> Camera:

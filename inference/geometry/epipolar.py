@@ -12,12 +12,16 @@ from .camera_path import poses_at
 def essential_matrix(
     first: Camera,
     second: Camera,
-    times_s: FloatArray | None = None,  # (T,); None: as they stand in their first poses
+    times_s: FloatArray | None = None,  # (T,) for cameras that move; None: as they stand in their first poses
 ) -> FloatArray:
-    """(3, 3) matrix E with ``yᵀ E x = 0`` for normalised points x of the first and y of the second camera; (T, 3, 3).
+    """(3, 3) matrix E with ``yᵀ E x = 0`` for normalised points x of the first and y of the second camera.
+
+    (T, 3, 3), one for every time, where times are given and a camera moves.
 
     ``E = [t]× R`` of second from first (Hartley & Zisserman 2004, equation 9.12); zero where the centres coincide.
     """
+    if first.path is None and second.path is None:
+        times_s = None
     here, there = ((camera.R, camera.t) if times_s is None else poses_at(camera, times_s) for camera in (first, second))
     R = there[0] @ here[0].swapaxes(-1, -2)
     t = there[1] - (R @ here[1][..., None])[..., 0]
@@ -39,8 +43,7 @@ def epipolar_distance(
     times_s: FloatArray | None = None,  # (T,) for cameras that move
 ) -> FloatArray:
     """(...) larger of the two distances of normalised points from each other's epipolar lines, px."""
-    still = first.path is None and second.path is None
-    E = essential_matrix(first, second, None if still else times_s)
+    E = essential_matrix(first, second, times_s)
     x1, y1 = homogeneous(x), homogeneous(y)
     line_y, line_x = x1 @ E.swapaxes(-1, -2), y1 @ E
     product = np.abs((y1 * line_y).sum(axis=-1))

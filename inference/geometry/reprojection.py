@@ -20,7 +20,7 @@ from ..errors import InputError, ShapeError
 from ..shapes import BoolArray, FloatArray, IntArray
 from ..types import CameraRig, Intrinsics, Keypoints2D
 from .acceleration import loops_for
-from .camera_path import MovingWorld
+from .camera_path import MovingWorld, centres_of
 from .projection import distort_jacobian, undistort_points
 
 NEAREST_M = 0.01  # points closer to a camera plane, or behind it, get the residual of this depth: never small
@@ -76,8 +76,7 @@ class Rays:
     @property
     def centres(self) -> FloatArray:
         """(V, N, 3) m where the cameras stand when they see the points."""
-        R, t = self.poses
-        return -np.einsum("vnji,vnj->vni", R, t)
+        return centres_of(*self.poses)
 
     def scaled(self, variance_scale: FloatArray) -> Rays:
         """The same with all covariances multiplied, (V, N)."""
