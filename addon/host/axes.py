@@ -14,6 +14,7 @@ from scipy.spatial.transform import Rotation
 from scipy.special import chdtri, fdtri
 
 from ...inference.errors import CalibrationError, InputError, ShapeError
+from ...inference.geometry.camera_path import centres_of
 from ...inference.shapes import BoolArray, FloatArray, IntArray, check_shapes
 from ...inference.types import Camera, Intrinsics, Skeleton, SkeletonMotion
 
@@ -379,7 +380,7 @@ def poses_in_blender(
     t: FloatArray,  # (N, 3) m
 ) -> tuple[FloatArray, FloatArray]:
     """Return what to key on a Blender camera: its place (N, 3) m and its rotation (N, 4) wxyz, sign continuous."""
-    return -np.einsum("nji,nj->ni", R, t), continuous(quaternions(R.swapaxes(-1, -2) @ _CAMERA_FLIP))
+    return centres_of(R, t), continuous(quaternions(R.swapaxes(-1, -2) @ _CAMERA_FLIP))
 
 
 def clip_matrix(

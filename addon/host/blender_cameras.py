@@ -13,6 +13,7 @@ import numpy as np
 from ...inference.errors import CalibrationError, InputError
 from ...inference.files.anipose_toml import write_anipose_toml
 from ...inference.files.camera_table import FramePath
+from ...inference.geometry.camera_path import centres_of
 from ...inference.shapes import FloatArray
 from ...inference.types import Camera, Intrinsics
 from .axes import camera_from_blender, clip_distortion, clip_matrix, lenses_from_blender, poses_from_blender
@@ -178,7 +179,7 @@ def _standing(
         _check_lens(item.name, lenses_from_blender(projections, item.lens.size), pictures.frames)
     R, t = poses_from_blender(item.name, matrices)
     turned_px = np.linalg.norm(R @ camera.R.T - np.eye(3), axis=(-1, -2)) * camera.intrinsics.K[0, 0]
-    moved_m = np.linalg.norm(-np.einsum("nji,nj->ni", R, t) - camera.centre, axis=-1)
+    moved_m = np.linalg.norm(centres_of(R, t) - camera.centre, axis=-1)
     if turned_px.max() <= _STILL_PX and moved_m.max() <= _STILL_M:
         return camera, None
     return camera, FramePath(pictures.numbers, R, t)
